@@ -1,0 +1,287 @@
+"""Stock glayout, with the same geometry, at about a tenth of its time. Runs in the layout interpreter only.
+
+    from grpo_lab.layout import fast
+    fast.load()                     # imports glayout with the patches on
+    from glayout import nmos, sky130
+
+Where stock builds spend their time, and what stands here instead:
+
+- gdsfactory's `@cell` serialises every argument (whole PDKs and components) into names and metadata, three times a
+  call. `light_cell` calls the same function with the same checks, decorator and locking, and names cells by a counter.
+- every port is copied through a full constructor that snaps it to the grid with general numpy calls; the copies here
+  compute the same numbers with fewer steps.
+- `ComponentReference.ports` recomputes every port at every look; here it is one matrix operation, and renaming the
+  ports of a reference looks twice instead of three times per port.
+
+Nothing here changes a shape: tests/test_layout_fast.py builds varied layouts both ways and demands XOR = 0.
+"""
+import functools
+import inspect
+import itertools
+import sys
+
+_loaded = False
+
+
+def load() -> None:
+    "Import glayout with the patches on. Calling it again does nothing."
+    global _loaded
+    if _loaded:
+        return
+    import os
+    import warnings
+    os.environ.setdefault("PDK_ROOT", "/")  # unset, glayout.sky130 is silently None
+    warnings.filterwarnings("ignore")
+    from loguru import logger
+    logger.remove()  # gdsfactory announces every PDK activation
+    import gdsfactory  # noqa: F401
+    _patch_snap()
+    _patch_ports()
+    _patch_cell()
+    import glayout  # noqa: F401  its own cells are decorated with the light one while it imports
+    import glayout.cells  # noqa: F401
+    _patch_rename()
+    _sweep()
+    _loaded = True
+
+
+# ---- names that other modules imported before the patch ------------------------------------------------------------
+
+_replaced: dict = {}  # id of the stock object -> (stock object, its replacement)
+
+
+def _replace(old, new) -> None:
+    _replaced[id(old)] = (old, new)
+
+
+def _sweep() -> None:
+    "Put the replacements wherever a gdsfactory or glayout module holds the stock object under a name."
+    for name, module in list(sys.modules.items()):
+        if module is None or name.partition(".")[0] not in ("gdsfactory", "glayout"):
+            continue
+        for key, value in list(vars(module).items()):
+            hit = _replaced.get(id(value))
+            if hit is not None and hit[0] is value:
+                setattr(module, key, hit[1])
+
+
+# ---- snap_to_grid --------------------------------------------------------------------------------------------------
+
+def _patch_snap() -> None:
+    import gdsfactory.snap
+    import numpy as np
+    from gdsfactory.pdk import get_grid_size
+
+    stock, rint, asarray, cache = gdsfactory.snap.snap_to_grid, np.rint, np.asarray, {}
+    scalars = (int, float, str, np.float_)
+
+    def snap_to_grid(x, grid_factor: int = 1):
+        grid = get_grid_size()
+        nm = cache.get((grid, grid_factor))
+        if nm is None:
+            nm = cache[grid, grid_factor] = int(grid * 1000 * grid_factor)
+        y = nm * rint(asarray(x, dtype=float) * 1e3 / nm) / 1e3
+        if isinstance(x, tuple):
+            return tuple(y)
+        if isinstance(x, scalars):
+            return float(y)
+        return y
+
+    functools.update_wrapper(snap_to_grid, stock)
+    _replace(stock, snap_to_grid)
+    _sweep()
+
+
+# ---- ports ---------------------------------------------------------------------------------------------------------
+
+def _patch_ports() -> None:
+    import numpy as np
+    from gdsfactory.component import Component
+    from gdsfactory.component_reference import ComponentReference, _rotate_points
+    from gdsfactory.pdk import get_grid_size
+    from gdsfactory.port import Port
+    from gdsfactory.snap import snap_to_grid
+
+    new, array = Port.__new__, np.array
+
+    def copy_port(self, name=None):
+        "What Port.copy does, without the constructor's checks of values it has already checked."
+        if self.width is None or self.layer is None or self.width < 0:
+            return stock_copy(self, name)
+        try:  # snap_to_grid of two numbers, without numpy's overhead
+            nm = int(get_grid_size() * 1000)
+            x, y = self.center
+            center = array((nm * round(float(x) * 1e3 / nm) / 1e3, nm * round(float(y) * 1e3 / nm) / 1e3))
+        except (TypeError, ValueError, OverflowError):
+            return stock_copy(self, name)
+        port = new(Port)
+        port.name = name or self.name
+        port.center = center
+        angle = self.orientation
+        port.orientation = angle % 360 if angle else angle
+        port.parent = self.parent
+        port.info = self.info
+        port.port_type = self.port_type
+        port.cross_section = self.cross_section
+        port.shear_angle = self.shear_angle
+        port.layer = tuple(self.layer) if isinstance(self.layer, list) else self.layer
+        port.width = self.width
+        return port
+
+    stock_copy = Port.copy
+    Port.copy = copy_port
+    Port._copy = lambda self: self.copy()
+
+    def ports(self):
+        "The reference's ports, moved as the reference is: one matrix operation for all of them."
+        own, local = self.parent.ports, self._local_ports
+        if own:
+            points = array([port.center for port in own.values()], dtype=float)
+            rotation, flip, origin = float(self.rotation), self.x_reflection, array(self.origin)
+            if flip:
+                points[:, 1] = -points[:, 1]
+            points = _rotate_points(points, angle=rotation, center=[0, 0]) + origin
+            for (name, port), center in zip(own.items(), points):
+                mine = local.get(name)
+                if mine is None:
+                    mine = local[name] = port.copy()
+                mine.center = center
+                angle = port.orientation
+                mine.orientation = None if angle is None else ((-angle if flip else angle) + rotation) % 360
+                mine.parent = mine.reference = self
+        if len(local) != len(own):
+            for name in [name for name in local if name not in own]:
+                local.pop(name)
+        return local
+
+    ComponentReference.ports = property(ports)
+
+    def assert_ports_on_grid(self, grid_factor: int = 1) -> None:
+        "The stock assertion for all ports at once; the stock one speaks where it fails."
+        if not self.ports:
+            return
+        centers = array([port.center for port in self.ports.values()], dtype=float)
+        snapped = snap_to_grid(centers, grid_factor=grid_factor)
+        if not (abs(centers - snapped) <= 1e-8 + 1e-5 * abs(snapped)).all():
+            stock_assert(self, grid_factor)
+
+    stock_assert = Component.assert_ports_on_grid
+    Component.assert_ports_on_grid = assert_ports_on_grid
+
+
+def _patch_rename() -> None:
+    """glayout renames the ports of a reference one by one and looks at `.ports` three times for each: quadratic.
+
+    Looking recreates a renamed port from the parent's and drops names the parent does not have; this does the same in
+    one pass. Components keep the stock function.
+    """
+    from typing import Callable, Union
+
+    from gdsfactory.component import Component
+    from gdsfactory.component_reference import ComponentReference
+    from gdsfactory.port import Port
+    from glayout.util import port_utils
+    from pydantic import validate_arguments
+
+    stock = port_utils.rename_component_ports
+
+    @validate_arguments
+    def rename_component_ports(custom_comp: Union[Component, ComponentReference],
+                               rename_function: Callable[[str, Port], str]) -> Union[Component, ComponentReference]:
+        if not isinstance(custom_comp, ComponentReference):
+            return stock(custom_comp, rename_function)
+        local, own, pairs = custom_comp.ports, custom_comp.parent.ports, []
+        for name, port in local.items():
+            if name != port.name:
+                raise ValueError("component may have an invalid ports dict")
+            pairs.append((name, rename_function(name, port)))
+        for old, name in pairs:
+            port = local.pop(old)
+            port.name = name
+            local[old] = own[old].copy()
+            if name in own:
+                local[name] = port
+        custom_comp.ports  # moves the copies to where the reference is
+        return custom_comp
+
+    _replace(stock, rename_component_ports)
+
+
+# ---- the @cell decorator -------------------------------------------------------------------------------------------
+
+_counter = itertools.count()
+_KNOWN = ("assert_ports_on_grid", "with_hash", "autoname", "name", "cache", "flatten", "info", "prefix",
+          "max_name_length", "include_module")
+
+
+def light_cell_without_validator(func):
+    "gdsfactory's cell_without_validator without serialising the arguments: same call, same checks, counted names."
+    from gdsfactory.cell import CellReturnTypeError, Settings
+    from gdsfactory.component import Component
+    from gdsfactory.pdk import get_active_pdk
+
+    parameters = inspect.signature(func).parameters
+    open_ended = bool({"args", "kwargs", "settings"} & set(parameters))
+
+    @functools.wraps(func)
+    def _light_cell(*args, **kwargs):
+        pdk = get_active_pdk()
+        settings = pdk.cell_decorator_settings
+        given = {key: kwargs.pop(key) for key in _KNOWN if key in kwargs}
+        decorator = kwargs.pop("decorator", pdk.default_decorator)
+        if not open_ended:
+            for key in kwargs:
+                if key not in parameters:
+                    raise TypeError(f"{func.__name__!r}() got invalid argument {key!r}\n"
+                                    f"valid arguments are {list(parameters)}")
+        component = func(*args, **kwargs)
+        if given.get("assert_ports_on_grid", settings.assert_ports_on_grid):
+            component.assert_ports_on_grid()
+        if given.get("flatten", settings.flatten):
+            component = component.flatten()
+        if getattr(component, "_from_light_cell", False):  # another cell's result: a copy, as both may be changed
+            component = component.copy()
+        if not isinstance(component, Component):
+            raise CellReturnTypeError(f"function {func.__name__!r} return type = {type(component)}",
+                                      "make sure that functions with @cell decorator return a Component")
+        name = given.get("name") or settings.name or f"{given.get('prefix') or func.__name__}_{next(_counter)}"
+        if given.get("autoname", settings.autoname) and not hasattr(component, "imported_gds"):
+            component.name = name
+        if component.info is None:
+            component.info = {}
+        component.info.update(**given.get("info", settings.info))
+        if not hasattr(component, "imported_gds"):
+            arguments = dict(zip(parameters, args))
+            arguments.update(kwargs)
+            component.settings = Settings.model_construct(name=name, function_name=func.__name__, module=func.__module__,
+                                                          changed=arguments, full=arguments, info=component.info)
+            component.__doc__ = func.__doc__
+        if decorator:
+            if not callable(decorator):
+                raise ValueError(f"decorator = {type(decorator)} needs to be callable")
+            component = decorator(component) or component
+        component.lock()
+        component._from_light_cell = True
+        return component
+
+    return _light_cell
+
+
+def light_cell(func):
+    "gdsfactory's cell: arguments validated against the annotations, then light_cell_without_validator."
+    from pydantic import validate_call
+    return light_cell_without_validator(validate_call(func))
+
+
+def _patch_cell() -> None:
+    stock = sys.modules["gdsfactory.cell"]  # the package holds a function under the same name
+    code = stock.cell_without_validator(lambda: None).__code__  # what every stock cell runs
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] != "gdsfactory" or module is None:
+            continue
+        for value in list(vars(module).values()):
+            if getattr(value, "__code__", None) is code and id(value) not in _replaced:
+                _replace(value, light_cell_without_validator(value.__wrapped__))
+    _replace(stock.cell, light_cell)
+    _replace(stock.cell_without_validator, light_cell_without_validator)
+    _sweep()
