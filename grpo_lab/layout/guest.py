@@ -45,6 +45,8 @@ def run(payload: bytes) -> bytes:
     except SystemExit as e:
         return _error("runtime_error", f"SystemExit: the program ended itself with exit({e.code!r})")
     except BaseException as e:
+        if isinstance(e, OSError) or "can't start new thread" in str(e):
+            raise  # the sandbox knows whether it refused this
         return _error("runtime_error", _explain(e, code))
     from gdsfactory.component import Component
     from gdsfactory.component_reference import ComponentReference
