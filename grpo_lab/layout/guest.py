@@ -4,14 +4,17 @@
 the hardened child, once, and the child ends after it. Nothing here is trusted by anybody: the reply is a GDS file that
 the judge reads as data, or a message that only costs the candidate that wrote it.
 
-Reply: b"G" + GDS bytes, or b"E" + JSON {"status", "message"}.
+Reply: b"G" + GDS bytes, or b"E" + JSON {"status", "message"}; status is syntax_error, runtime_error, memory or refused.
 """
 import gc
+import importlib
 import json
 import struct
 import sys
 
 FILENAME = "program.py"
+MODULES = ("abc cmath collections contextlib copy dataclasses datetime decimal enum fractions functools heapq io itertools json "
+           "math operator os pathlib pprint random re statistics string textwrap time traceback typing warnings").split()
 DBU = 0.005  # um; what glayout's sky130 writes (precision 5 nm)
 
 
@@ -22,6 +25,8 @@ def prepare() -> None:
     from glayout import nmos, pmos, sky130
     nmos(sky130, width=1)
     pmos(sky130, width=1)
+    for name in MODULES:  # a child can open no file, so it can import nothing that is not here already
+        importlib.import_module(name)
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)  # a child lives for a second: do not spend half of it collecting
@@ -41,13 +46,16 @@ def run(payload: bytes) -> bytes:
     try:
         exec(compiled, scope)
     except MemoryError:
-        raise
+        scope.clear()
+        return _error("memory", "MemoryError: the program needs more memory than it may have")
     except SystemExit as e:
         return _error("runtime_error", f"SystemExit: the program ended itself with exit({e.code!r})")
     except BaseException as e:
-        if isinstance(e, OSError) or "can't start new thread" in str(e):
-            raise  # the sandbox knows whether it refused this
-        return _error("runtime_error", _explain(e, code))
+        text = _explain(e, code)
+        refused = isinstance(e, PermissionError) or (type(e) is RuntimeError and "can't start new thread" in text)
+        if refused:
+            text += "\nprograms have no files, network, processes or threads here: only glayout"
+        return _error("refused" if refused else "runtime_error", text)
     from gdsfactory.component import Component
     from gdsfactory.component_reference import ComponentReference
     component = scope.get("component", scope)

@@ -381,7 +381,7 @@ def _message(kind: bytes, body: bytes) -> tuple:
     "Status and text of a child's refusal; whatever else a child may have written is its own runtime error."
     try:
         answer = json.loads(body) if kind == b"E" else {}
-        if answer["status"] in ("syntax_error", "runtime_error") and isinstance(answer["message"], str):
+        if answer["status"] in ("syntax_error", "runtime_error", "memory", "refused") and isinstance(answer["message"], str):
             return answer["status"], answer["message"]
     except (ValueError, TypeError, KeyError, RecursionError):
         pass
