@@ -10,7 +10,7 @@ __all__ = ['UNKNOWN', 'FIX', 'issue', 'syntax_issue', 'Program', 'read_program',
            'load_feedback', 'clean_code', 'Kept', 'usable_feedback', 'feedback_to_rows', 'LineageError', 'iteration_of',
            'used_by', 'check_lineage']
 
-# %% ../nbs/11_teacher.ipynb #f4f35366
+# %% ../nbs/11_teacher.ipynb #4892c490
 import ast, builtins, difflib, hashlib, itertools, json, keyword, os, re, sys
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Callable, Iterable
 from pydantic import ValidationError
 from .config import Settings
-from .corpus import Api, Signature, glayout_api, home_of, nearest_names
+from .corpus import Api, Signature, glayout_api, home_of, nearest_names, parse_quietly
 from .records import Explanation, Feedback, Issue, Problem, Verdict, atomic_write, digest, extract_code, normalise, read_jsonl, write_jsonl
 
-# %% ../nbs/11_teacher.ipynb #3c32296e
+# %% ../nbs/11_teacher.ipynb #be73d5f5
 def issue(
     title: str,      # what, in one short line
     problem: str,    # what was found, with line and text
@@ -36,10 +36,10 @@ def _line(code: str, n: int | None) -> str:
     lines = code.splitlines()
     return lines[n - 1].strip()[:160] if n and 0 < n <= len(lines) else ""
 
-# %% ../nbs/11_teacher.ipynb #094d6bae
+# %% ../nbs/11_teacher.ipynb #00e8dd4f
 def syntax_issue(code: str) -> Issue | None:
     "The syntax error of a program, with its line; None where it parses."
-    try: ast.parse(code); return None
+    try: parse_quietly(code); return None
     except RecursionError: return issue("nested too deeply", "Python gives up reading the program", "thousands of brackets inside each other", "write it flat")
     except (SyntaxError, ValueError) as e: msg, n = getattr(e, "msg", None) or str(e), getattr(e, "lineno", None)
     last = len(code.rstrip().splitlines())
@@ -48,7 +48,7 @@ def syntax_issue(code: str) -> Issue | None:
     if cut: return issue(f"stops in the middle: {msg}", found, f"Python reads to the end and misses something: {msg}", "write a shorter program and finish it; close every bracket and quote")
     return issue(f"syntax error in line {n}: {msg}", found, f"Python cannot read this line: {msg}", "rewrite the line as one plain statement, such as name = function(argument=value)")
 
-# %% ../nbs/11_teacher.ipynb #c4967d56
+# %% ../nbs/11_teacher.ipynb #fdd2497b
 @dataclass
 class Program:
     "A program that parses, with what it imports."
@@ -58,7 +58,7 @@ class Program:
 
 def read_program(code: str) -> Program | None:
     "Parse a program and note its imports; None where it does not parse."
-    try: p = Program(code, ast.parse(code))
+    try: p = Program(code, parse_quietly(code))
     except (SyntaxError, ValueError, RecursionError): return None
     for n in ast.walk(p.tree):
         if isinstance(n, ast.ImportFrom):
@@ -67,7 +67,7 @@ def read_program(code: str) -> Program | None:
             for a in n.names: p.imports[a.asname or a.name.split(".")[0]] = (a.name, "", n.lineno)
     return p
 
-# %% ../nbs/11_teacher.ipynb #a4a34c21
+# %% ../nbs/11_teacher.ipynb #5925d498
 def import_issues(p: Program, api: Api) -> list[Issue]:
     "Modules and names that cannot be imported, with where they live or what they may have been meant to be."
     out, bad = [], set()
@@ -84,7 +84,7 @@ def import_issues(p: Program, api: Api) -> list[Issue]:
             out.append(issue(f"'{name}' cannot be imported from {module}", f"line {n}: {_line(p.code, n)}", f"{module} has no '{name}'" + (f"; it is in {home}" if home else ""), fix))
     return out
 
-# %% ../nbs/11_teacher.ipynb #d8fc38e3
+# %% ../nbs/11_teacher.ipynb #a2be41a4
 def name_issues(p: Program, entry_point: str = "component") -> list[Issue]:
     "Names that are used and never given a value, and a result that is never assigned."
     nodes = list(ast.walk(p.tree)); out = []
@@ -97,7 +97,7 @@ def name_issues(p: Program, entry_point: str = "component") -> list[Issue]:
         out.append(issue(f"'{name}' is not defined", f"line {n}: {_line(p.code, n)}", f"no line above gives '{name}' a value", f"import '{name}' or assign it first"))
     return out
 
-# %% ../nbs/11_teacher.ipynb #6c341a12
+# %% ../nbs/11_teacher.ipynb #924d3828
 def signature_of(call: ast.Call, p: Program, api: Api | None) -> Signature | None:
     "The signature of what a call calls, when it is an imported name whose source is known."
     if api is None or not isinstance(call.func, ast.Name) or call.func.id not in p.imports: return None
@@ -120,7 +120,7 @@ def call_issues(p: Program, api: Api) -> list[Issue]:
         if missing: out.append(issue(f"{s.name} needs {', '.join(missing)}", where, f"{', '.join(missing)} of {s.name} has no default", f"add {', '.join('sky130 as the first argument' if m == 'pdk' else m + '=...' for m in missing)}"))
     return out
 
-# %% ../nbs/11_teacher.ipynb #fc47cc28
+# %% ../nbs/11_teacher.ipynb #63911dc4
 def waste_issues(p: Program) -> list[Issue]:
     "Lines that do nothing: repeated ones, and names that are never used."
     out, seen = [], Counter(ast.unparse(s) for s in p.tree.body if not isinstance(s, ast.Expr))
@@ -137,7 +137,7 @@ def static_issues(code: str, entry_point: str = "component", api: Api | None = N
     if p is None: return []
     return [*(import_issues(p, api) if api else []), *name_issues(p, entry_point), *(call_issues(p, api) if api else []), *waste_issues(p)]
 
-# %% ../nbs/11_teacher.ipynb #9fc39c72
+# %% ../nbs/11_teacher.ipynb #e000d947
 _STATUS = {
     "no_code": ("no program in the answer", "the answer holds no code", "only a Python program can be built", "answer with one fenced Python program"),
     "refused": ("a forbidden action", "the program did something the sandbox does not allow", "programs may compute and draw, not read files, start processes or use the network", "use glayout only"),
@@ -152,7 +152,7 @@ _HINTS = {
     "ImportError": "import the name from the module that has it", "ModuleNotFoundError": "import from glayout",
 }
 
-# %% ../nbs/11_teacher.ipynb #961ab6ac
+# %% ../nbs/11_teacher.ipynb #4b1494ba
 def exception_of(log: str) -> tuple[str, str, int | None]:   # type, message, line of the student's program
     "What the end of a log says: the exception and where in the program it arose."
     places = re.findall(r'(?:^line |File "(?:<program>|program\.py|<string>)", line )(\d+)', log, re.M)
@@ -176,7 +176,7 @@ def run_issues(code: str, verdict: Verdict, static: list[Issue]) -> list[Issue]:
     where = f"line {n}: {_line(code, n)}" if n else "the program"
     return [issue(f"{stop[:70]}" + (f" in line {n}" if n else ""), f"{where}  ->  {stop}", f"the run ends here with {stop}", _HINTS.get(kind, "change this line")), *static]
 
-# %% ../nbs/11_teacher.ipynb #867844bf
+# %% ../nbs/11_teacher.ipynb #45952eaa
 _DRC_FIXES = [  # (words of the rule's description, what to do)
     (r"nitride|npc|licon|mcon|contact|via\d? cuts|via", "let glayout draw it: via_stack, via_array or a generator instead of own rectangles, and keep devices from overlapping"),
     (r"5 nm grid", "use multiples of 0.005 um for every size and every move"),
@@ -200,7 +200,7 @@ def _where(detail: dict) -> str:
     boxes = detail.get("boxes") or []
     return f", first at ({(boxes[0][0] + boxes[0][2]) / 2:.2f}, {(boxes[0][1] + boxes[0][3]) / 2:.2f}) um" if boxes and len(boxes[0]) == 4 else ""
 
-# %% ../nbs/11_teacher.ipynb #070d138b
+# %% ../nbs/11_teacher.ipynb #025ee62d
 def layout_issues(verdict: Verdict, most: int = 8) -> list[Issue]:
     "One issue a broken rule, LVS before DRC, the most frequent first; those after `most` of a kind are summed up."
     out, details = [], [d for d in verdict.error_details if d.get("kind") in ("drc", "lvs")]
@@ -220,7 +220,7 @@ def _drc_fix(detail: dict) -> str:
     text = detail.get("description", "").lower()
     return next((fix for words, fix in _DRC_FIXES if re.search(words, text)), "keep to the rule, or use a generator that does")
 
-# %% ../nbs/11_teacher.ipynb #99dba089
+# %% ../nbs/11_teacher.ipynb #db1187fd
 _OPS = {ast.Add: lambda a, b: a + b, ast.Sub: lambda a, b: a - b, ast.Mult: lambda a, b: a * b, ast.Div: lambda a, b: a / b}
 UNKNOWN = object()   # a value that cannot be known without running the program
 
@@ -247,7 +247,7 @@ def constants(tree: ast.Module) -> dict[str, Any]:
             if v is not UNKNOWN: out[s.targets[0].id] = v
     return out
 
-# %% ../nbs/11_teacher.ipynb #9aff6799
+# %% ../nbs/11_teacher.ipynb #ec8a6604
 @dataclass
 class Call:
     "One call: of a function by its name, of a method by its last name, or `<<`."
@@ -255,25 +255,26 @@ class Call:
     args: dict[str, Any]        # parameter: value, or the text of an expression that cannot be evaluated
     ports: dict[str, tuple]     # parameter: strings in such an expression, e.g. port names
     line: int
+    text: str = ""              # as written, spaces normalised
     signature: Signature | None = None
 
 def calls(p: Program, api: Api | None = None) -> list[Call]:
     "The calls of a program, in order of place."
     out, names = [], constants(p.tree)
     for n in ast.walk(p.tree):
-        if isinstance(n, ast.BinOp) and isinstance(n.op, ast.LShift): out.append((n.lineno, n.end_col_offset, Call("<<", {}, {}, n.lineno)))
+        if isinstance(n, ast.BinOp) and isinstance(n.op, ast.LShift): out.append((n.lineno, n.end_col_offset, Call("<<", {}, {}, n.lineno, ast.unparse(n))))
         if not isinstance(n, ast.Call): continue
         s = signature_of(n, p, api)
         slots = [*((s.params[i] if s and i < len(s.params) else str(i)) for i in range(len(n.args))), *(k.arg or "**" for k in n.keywords)]
-        c = Call(n.func.attr if isinstance(n.func, ast.Attribute) else ast.unparse(n.func), {}, {}, n.lineno, s)
+        c = Call(n.func.attr if isinstance(n.func, ast.Attribute) else ast.unparse(n.func), {}, {}, n.lineno, ast.unparse(n), s)
         for slot, node in zip(slots, [*n.args, *(k.value for k in n.keywords)]):
             v = value_of(node, names)
-            if v is UNKNOWN: c.ports[slot] = tuple(x.value for x in ast.walk(node) if isinstance(x, ast.Constant) and isinstance(x.value, str)); v = UNKNOWN
+            if v is UNKNOWN: c.ports[slot] = tuple(x.value for x in ast.walk(node) if isinstance(x, ast.Constant) and isinstance(x.value, str))
             c.args[slot] = v
         out.append((n.lineno, n.end_col_offset or 0, c))
     return [c for *_, c in sorted(out, key=lambda x: x[:2])]
 
-# %% ../nbs/11_teacher.ipynb #e8780883
+# %% ../nbs/11_teacher.ipynb #70ac43fc
 def _spell(v: Any) -> str: return "not given" if v is UNKNOWN else repr(v)
 
 def _argument_issues(mine: Call, ref: Call, asked: list) -> list[Issue]:
@@ -293,7 +294,24 @@ def _argument_issues(mine: Call, ref: Call, asked: list) -> list[Issue]:
         out.append(issue(f"{named} is {_spell(a)}, {'must' if b in asked else 'should'} be {_spell(b)}", f"line {mine.line}: {mine.name} has {named} = {_spell(a)}", f"{why} {_spell(b)}", f"write {k + '=' if not k.isdigit() else ''}{_spell(b)}"))
     return out
 
-# %% ../nbs/11_teacher.ipynb #e6097e05
+# %% ../nbs/11_teacher.ipynb #5a0c476e
+def _pairs(mine: list[Call], ref: list[Call]) -> tuple[list[tuple[Call, Call]], list[Call], list[Call]]:   # pairs, only mine, only the reference's
+    "Pair the calls of one function, those most alike in writing first, each with the nearest in order."
+    alike = lambda i, j: -difflib.SequenceMatcher(None, mine[i].text, ref[j].text, False).ratio()
+    ranked = sorted(((alike(i, j), abs(i - j), i, j) for i in range(len(mine)) for j in range(len(ref))))
+    left, right, pairs = dict(enumerate(mine)), dict(enumerate(ref)), []
+    for *_, i, j in ranked:
+        if i in left and j in right: pairs.append((j, left.pop(i), right.pop(j)))
+    return [(m, r) for _, m, r in sorted(pairs, key=lambda x: x[0])], list(left.values()), list(right.values())
+
+def _count_issue(name: str, a: int, b: int, extra: list[Call], missing: list[Call], code: str, reference: str) -> Issue | None:
+    "A function that is called too seldom or too often."
+    what = "places a part with <<" if name == "<<" else f"calls {name}"
+    found, why = f"the program {what} {a} times", f"the working program {what} {b} times"
+    short = f"a part to place with <<" if name == "<<" else f"a call of {name}"
+    if missing: return issue(f"{short} is missing" if b - a == 1 else f"{short}: {a} times, should be {b}", found, why, f"add: {_line(reference, missing[0].line)}")
+    if extra: return issue(f"{short} too many" if b else f"{name} is not needed", f"line {extra[0].line}: {_line(code, extra[0].line)}", why, "leave it out")
+
 def difference_issues(code: str, problem: Problem, api: Api | None = None) -> list[Issue]:
     "How a program differs from the problem's solution, call by call; empty where one of them does not parse."
     p, r = read_program(code), read_program(problem.reference)
@@ -302,13 +320,12 @@ def difference_issues(code: str, problem: Problem, api: Api | None = None) -> li
     asked = [tuple(v) if isinstance(v, list) else v for v in (problem.spec.get("params") or {}).values()]
     for name in dict.fromkeys(c.name for c in [*ref, *mine]):
         a, b = [c for c in mine if c.name == name], [c for c in ref if c.name == name]
-        for x, y in zip(a, b): out += _argument_issues(x, y, asked)
-        what = "places a part with <<" if name == "<<" else f"calls {name}"
-        if len(a) < len(b): out.append(issue(f"{name} is missing" if not a else f"{name}: {len(a)} times, should be {len(b)}", f"the program {what} {len(a)} times", f"the working program {what} {len(b)} times", f"add: {_line(problem.reference, b[len(a)].line)}"))
-        elif len(a) > len(b): out.append(issue(f"{name} is not needed" if not b else f"{name}: {len(a)} times, should be {len(b)}", f"line {a[len(b)].line}: {_line(code, a[len(b)].line)}", f"the working program {what} {len(b)} times", "leave it out"))
+        pairs, extra, missing = _pairs(a, b)
+        for x, y in pairs: out += _argument_issues(x, y, asked)
+        if c := _count_issue(name, len(a), len(b), extra, missing, code, problem.reference): out.append(c)
     return list({i.issue: i for i in out}.values())
 
-# %% ../nbs/11_teacher.ipynb #76ba2a25
+# %% ../nbs/11_teacher.ipynb #1de018ab
 def diagnose(
     problem: Problem,
     code: str | None,       # the student's program; None: the answer held none
@@ -341,12 +358,12 @@ def file_stem(problem_id: str) -> str:
     "A problem's id as a file name."
     return re.sub(r"[^\w.-]", "_", problem_id)
 
-# %% ../nbs/11_teacher.ipynb #a36bde3e
+# %% ../nbs/11_teacher.ipynb #6689dafc
 FIX = "Fix the program."
 
 def pick_issues(issues: list[Issue], n: int = 3) -> list[str]:
     "One line for each of up to `n` issues, different kinds (run, LVS, DRC, difference) before more of one kind."
-    kind = lambda i: i.issue[:3] if i.issue[:3] in ("DRC", "LVS") else "difference" if re.search(r"(must|should) be|is missing|not needed", i.issue) else "run"
+    kind = lambda i: i.issue[:3] if i.issue[:3] in ("DRC", "LVS") else "difference" if re.search(r"(must|should) be|is missing|not needed|too many", i.issue) else "run"
     rank = Counter(); order = []
     for place, i in enumerate(issues): order.append((rank[kind(i)], place, i.issue)); rank[kind(i)] += 1
     return [t if len(t) <= 75 else t[:72].rsplit(" ", 1)[0] + " ..." for _, _, t in sorted(order)[:n]]
@@ -359,7 +376,7 @@ def shorten(code: str, limit: int = 330) -> str:
         out += l + "\n"
     return out.rstrip("\n")
 
-# %% ../nbs/11_teacher.ipynb #daf64670
+# %% ../nbs/11_teacher.ipynb #84c8ddbc
 def repair_messages(
     problem: Problem,
     code: str | None,                   # the failing program
@@ -377,7 +394,7 @@ def as_completion(code: str) -> str:
     "The answer that training asks for: one fenced program."
     return f"```python\n{normalise(code)}\n```"
 
-# %% ../nbs/11_teacher.ipynb #9d72bf79
+# %% ../nbs/11_teacher.ipynb #7a5dbedc
 def feedback_folder(run_dir: str | os.PathLike, iteration: int) -> Path:
     "Where an iteration's feedback lies."
     return Path(run_dir) / "master_predictions" / f"iteration_{iteration}"
@@ -398,7 +415,7 @@ def _set_aside(file: Path, why: str) -> None:
     aside = file.parent / "set_aside"; aside.mkdir(exist_ok=True)
     os.replace(file, aside / file.name); atomic_write(aside / f"{file.stem}.reason.txt", why + "\n")
 
-# %% ../nbs/11_teacher.ipynb #c6ad222a
+# %% ../nbs/11_teacher.ipynb #3abdad00
 def load_feedback(
     run_dir: str | os.PathLike,
     iteration: int,
@@ -413,7 +430,7 @@ def load_feedback(
     bad = Counter(r.read_text().split(":")[0].strip() for r in sorted((folder / "set_aside").glob("*.reason.txt")) if r.name.removesuffix(".reason.txt") not in out)
     return out, bad
 
-# %% ../nbs/11_teacher.ipynb #80b3b1b4
+# %% ../nbs/11_teacher.ipynb #a258eac3
 def clean_code(text: str, entry_point: str = "component") -> tuple[str, str]:   # program, reason to drop it
     "Strip fences and white space from a fixed program and check it."
     code = normalise(extract_code(text) or "") if "```" in text else normalise(text)
@@ -426,7 +443,7 @@ def _verified(problem: Problem, code: str, fb: Feedback, settings: Settings) -> 
     "Is a program known to be right without verifying it again?"
     return normalise(code) == normalise(problem.reference) or settings.teacher.kind == "reference" and not fb.analysis
 
-# %% ../nbs/11_teacher.ipynb #e9daaf2d
+# %% ../nbs/11_teacher.ipynb #4913445a
 @dataclass
 class Kept:
     "One feedback that passed the checks so far."
@@ -457,7 +474,7 @@ def usable_feedback(
         dropped["not verified"] += sum(not k.verified for k in kept); kept = [k for k in kept if k.verified]
     return kept, +dropped
 
-# %% ../nbs/11_teacher.ipynb #f87f2105
+# %% ../nbs/11_teacher.ipynb #a7352df9
 def _wants_repair(kept: list[Kept], run_dir: Path, settings: Settings) -> dict[int, str]:
     "Which rows show the student its own failing program, and that program: a share of all rows, drawn from the seed."
     failing = {}
@@ -472,7 +489,7 @@ def _too_long(row: dict, tokenizer, limit: int) -> bool:
     text = "".join(m["content"] for m in row["prompt"]) + row["completion"]
     return len(tokenizer(text)["input_ids"]) + 16 > limit    # 16: the chat template's own tokens
 
-# %% ../nbs/11_teacher.ipynb #160698ee
+# %% ../nbs/11_teacher.ipynb #75190991
 def feedback_to_rows(
     run_dir: str | os.PathLike,
     iteration: int,                     # whose feedback
@@ -497,7 +514,7 @@ def feedback_to_rows(
     kinds = Counter(r["kind"] for r in rows)
     return rows, {"read": read, "kept": len(rows), "solve": kinds["solve"], "repair": kinds["repair"], "verified": sum(r["verified"] for r in rows), "dropped": dict(dropped)}
 
-# %% ../nbs/11_teacher.ipynb #3e3762c6
+# %% ../nbs/11_teacher.ipynb #bc6cf4d0
 class LineageError(ValueError):
     "A step trained on data that it, or a later step, produced."
 
@@ -511,7 +528,7 @@ def used_by(manifest: dict) -> dict[str, list[int]]:   # step: iterations whose 
     "Which iterations' feedback or training data each step of a run used."
     return {s: sorted({n for f in e.get("inputs", []) if (n := iteration_of(f)) is not None}) for s, e in manifest["steps"].items()}
 
-# %% ../nbs/11_teacher.ipynb #db669e67
+# %% ../nbs/11_teacher.ipynb #8da44236
 def check_lineage(
     manifest: dict,                              # of a run: steps[<id>].inputs and .outputs, in the order of the plan
     run_dir: str | os.PathLike | None = None,    # also read the training data and check each row's source_iteration
@@ -525,7 +542,7 @@ def check_lineage(
         for f in e.get("inputs", []):
             n, made = iteration_of(f), maker.get(f)
             if m and n is not None and n >= int(m[1]): raise LineageError(f"step {s} used {f}: feedback of iteration {n} may only be used by a later iteration")
-            if made and order.index(made) >= order.index(s): raise LineageError(f"step {s} used {f}, which step {made} wrote")
+            if made and order.index(made) > order.index(s): raise LineageError(f"step {s} used {f}, which step {made} wrote")
             if run_dir: _check_rows(Path(run_dir) / f, n, s)
 
 def _check_rows(file: Path, iteration: int | None, step: str) -> None:
