@@ -1,0 +1,14 @@
+"""Tests marked `slow` run only when asked for: pytest -m slow."""
+import pytest
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: minutes, or needs the network; run with -m slow")
+
+
+def pytest_collection_modifyitems(config, items):
+    if "slow" in (config.getoption("-m") or ""):
+        return
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="slow: run with -m slow"))
