@@ -26,6 +26,18 @@ _BOOT = ("import sys; sys.path[:] = [p for p in sys.path if p]; sys.path.insert(
          "sys.path.remove(sys.argv[1]); import json; main(int(sys.argv[2]), json.loads(sys.argv[3]))")
 
 
+def clean_environment():
+    """The whole environment of zygotes and judges: nothing of the user's comes along.
+
+    One thread for the array libraries (a fork copies only the calling one) and a fixed hash seed, so that the
+    same program gets the same verdict twice. Python's -I would drop the seed; -s, this environment, the working
+    directory / and an emptied path entry give the same isolation.
+    """
+    return {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0",
+            "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8:backslashreplace", "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
 @dataclass(frozen=True)
 class Limits:
     "What one program may use. A program past any of these ends; its neighbours do not notice."
@@ -45,7 +57,9 @@ class Outcome:
     log: str = ""                   # the last lines of its exception, then what it printed
     seconds: float = 0.0            # wall time, fork to end
     reason: str = ""                # '', exception, syntax, refused, timeout, memory, exit, killed, output_flood, reply_flood, protocol, sandbox
+    why: str = ""                   # the cause in one line
     output: str = ""                # what it printed (stdout and stderr), cut at output_bytes
+    stdout: bytes = b""             # what it printed to stdout alone, when it was given a stdin
     cpu: float = 0.0                # CPU seconds of the child
     max_mb: float = 0.0             # its peak resident memory
 
@@ -60,14 +74,15 @@ class _Worker:
         self.pool = pool
         self.errors = tempfile.TemporaryFile()
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        life, self.life = os.pipe2(os.O_CLOEXEC)         # its write end closes with this process: see zygote.watch
         config = {"preload": pool.preload, "root": _ROOT, "without": list(pool.without), "uid": pool.uid()}
-        env = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0",
-               "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8:backslashreplace", "PYTHONDONTWRITEBYTECODE": "1",
-               "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", **pool.env}
+        env = {**clean_environment(), **pool.env}
         with theirs:
-            self.proc = subprocess.Popen([pool.python, "-s", "-c", _BOOT, _ROOT, str(theirs.fileno()), json.dumps(config)],
+            self.proc = subprocess.Popen([pool.python, "-s", "-c", _BOOT, _ROOT, str(theirs.fileno()),
+                                          json.dumps({**config, "life": life})],
                                          env=env, cwd="/", stdin=subprocess.DEVNULL, stdout=self.errors,
-                                         stderr=self.errors, pass_fds=[theirs.fileno()], start_new_session=True)
+                                         stderr=self.errors, pass_fds=[theirs.fileno(), life], start_new_session=True)
+        os.close(life)
         self.ctl = mine
         self.info = None
 
@@ -100,23 +115,28 @@ class _Worker:
         if not message: raise _ZygoteDied("the zygote is gone")
         return json.loads(message)
 
-    def start(self, limits):
-        "Fork a child; returns the Job that talks with it."
+    def start(self, limits, stdin=None):
+        "Fork a child; returns the Job that talks with it. With `stdin`, its descriptors 0 and 1 are pipes of their own."
         mine, theirs = socket.socketpair()
-        r, w = os.pipe2(os.O_CLOEXEC)
+        pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(1 if stdin is None else 3)]      # log; then stdin, stdout
+        given = [theirs.fileno(), pipes[0][1]] + ([] if stdin is None else [pipes[1][0], pipes[2][1]])
+        kept = [pipes[0][0]] + ([] if stdin is None else [pipes[1][1], pipes[2][0]])
         try:
             answer = self._ask({"do": "spawn", "seconds": limits.seconds, "memory_mb": limits.memory_mb,
-                                "file_bytes": limits.file_bytes, "readable": list(limits.readable)}, [theirs.fileno(), w])
+                                "file_bytes": limits.file_bytes, "readable": list(limits.readable)}, given)
         except BaseException:
-            mine.close(); os.close(r); raise
+            mine.close()
+            for fd in kept: os.close(fd)
+            raise
         finally:
-            theirs.close(); os.close(w)
-        return Job(self, limits, mine, r, answer["pid"])
+            theirs.close()
+            for fd in given[1:]: os.close(fd)
+        return Job(self, limits, mine, kept, answer["pid"], stdin)
 
     def close(self):
         "End the zygote and, with it, whatever it was running."
-        try: self.ctl.close()
-        except OSError: pass
+        self.ctl.close()
+        if self.life is not None: os.close(self.life); self.life = None
         if self.proc.poll() is None:
             try: self.proc.wait(0.2)
             except subprocess.TimeoutExpired:
@@ -127,26 +147,42 @@ class _Worker:
 class Job:
     "A live child: frames to and from it, its output drained, its deadline kept."
 
-    def __init__(self, worker, limits, sock, log, pid):
-        self.worker, self.limits, self.sock, self.log, self.pid = worker, limits, sock, log, pid
+    def __init__(self, worker, limits, sock, pipes, pid, stdin=None):
+        self.worker, self.limits, self.sock, self.pid = worker, limits, sock, pid
         self.t0 = time.monotonic()
         self.deadline = self.t0 + limits.seconds
-        self.output, self.flooded = bytearray(), False
-        self.inbox = bytearray()
-        sock.setblocking(False); os.set_blocking(log, False)
+        self.flooded, self.inbox, self.sending, self.ended = False, bytearray(), memoryview(b""), None
+        self.texts = {pipes[0]: bytearray()}             # what each output pipe gave
+        self.log, self.out, self.stdin = pipes[0], None, None
         self.poll = select.poll()
-        self.poll.register(log, select.POLLIN); self.poll.register(sock, select.POLLIN)
+        if stdin is not None:
+            self.stdin, self.out, self.feed = pipes[1], pipes[2], memoryview(stdin)
+            self.texts[self.out] = bytearray()
+            self.poll.register(self.stdin, select.POLLOUT)
+        sock.setblocking(False)
+        for fd in pipes: os.set_blocking(fd, False)
+        for fd in self.texts: self.poll.register(fd, select.POLLIN)
+        self.poll.register(sock, select.POLLIN)
         self.poll.register(worker.ctl, select.POLLIN)
-        self.sending = memoryview(b"")
-        self.ended = None
 
-    def _drain(self):
-        try: part = os.read(self.log, 1 << 16)
-        except BlockingIOError: return
-        if not part: self.poll.unregister(self.log); return
-        room = self.limits.output_bytes - len(self.output)
-        self.output += part[:room]
+    def _drain(self, fd):
+        "Take what an output pipe holds; False when it is empty or at its end."
+        try: part = os.read(fd, 1 << 16)
+        except BlockingIOError: return False
+        if not part: self.poll.unregister(fd); return False
+        room = self.limits.output_bytes - len(self.texts[fd])
+        self.texts[fd] += part[:max(room, 0)]
         if len(part) > room: self.flooded = True
+        return not self.flooded
+
+    def _pump(self):
+        "Hand the program more of its stdin; close it at the end."
+        try:
+            if self.feed: self.feed = self.feed[os.write(self.stdin, self.feed):]
+        except BlockingIOError: return
+        except OSError: self.feed = memoryview(b"")
+        if not self.feed:
+            self.poll.unregister(self.stdin); os.close(self.stdin); self.stdin = None
 
     def send(self, kind, body):
         "Queue a frame; recv() pushes it out."
@@ -166,7 +202,8 @@ class Job:
             if left <= 0: return None, "timeout"
             self.poll.modify(self.sock, select.POLLIN | (select.POLLOUT if self.sending else 0))
             for fd, event in self.poll.poll(left * 1000 + 1):
-                if fd == self.log: self._drain()
+                if fd in self.texts: self._drain(fd)
+                elif fd == self.stdin: self._pump()
                 elif fd == self.worker.ctl.fileno(): raise _ZygoteDied("the zygote died during a job")
                 else:
                     if event & select.POLLOUT and self.sending:
@@ -186,29 +223,26 @@ class Job:
         if self.ended is None:
             try:
                 answer = self.worker._ask({"do": "reap"})
-                while "log" in self.poll_names() and self._more(): pass
+                for fd in self.texts:
+                    try:
+                        while self._drain(fd): pass
+                    except KeyError: pass                # already at its end
             finally:
-                self.sock.close(); os.close(self.log)
+                self.sock.close()
+                for fd in (*self.texts, self.stdin):
+                    if fd is not None: os.close(fd)
             self.ended = answer["status"], answer["cpu"], answer["max_kb"] / 1024
         return self.ended
-
-    def poll_names(self): return {"log"}
-
-    def _more(self):
-        "Read what is left in the output pipe after the child's death."
-        try: part = os.read(self.log, 1 << 16)
-        except OSError: return False
-        room = self.limits.output_bytes - len(self.output)
-        self.output += part[:max(room, 0)]
-        return bool(part) and room > 0
 
     def outcome(self, kind, body):
         "End the child and say how it ended, given the last frame (or the reason there is none)."
         status, cpu, mb = self.end()
-        text = bytes(self.output).decode("utf-8", "replace")
-        made = dict(output=text, seconds=time.monotonic() - self.t0, cpu=cpu, max_mb=mb)
+        text = bytes(self.texts[self.log]).decode("utf-8", "replace")
+        made = dict(output=text, stdout=bytes(self.texts.get(self.out, b"")), seconds=time.monotonic() - self.t0, cpu=cpu, max_mb=mb)
 
-        def bad(status, reason, log): return Outcome(status, b"", log + (("\n" + text) if text else ""), reason=reason, **made)
+        def bad(status, reason, log): 
+            lines = log.strip().splitlines()
+            return Outcome(status, b"", log + (("\nprinted:\n" + text) if text else ""), reason=reason, why=lines[-1][:400] if lines else status, **made)
         if kind == b"R": return Outcome("ok", body, text, **made)
         if kind == b"E":
             try:
@@ -217,16 +251,17 @@ class Job:
                         type(reason) is str and type(log) is str: return bad(status, reason[:40], log[:8000])
             except (ValueError, TypeError, RecursionError): pass
             return bad("runtime_error", "protocol", "the program sent something that is no message of ours")
-        if kind is not None: return bad("runtime_error", "protocol", "the program sent something that is no message of ours")
+        if kind is not None or body == "protocol":
+            return bad("runtime_error", "protocol", "the program sent something that is no message of ours")
         if body == "timeout": return bad("timeout", "timeout", f"no answer within {self.limits.seconds:g} s")
-        if body == "output_flood": return bad("runtime_error", "output_flood", f"printed more than {self.limits.output_bytes} bytes")
+        if body == "output_flood" or self.flooded: return bad("runtime_error", "output_flood", f"printed more than {self.limits.output_bytes} bytes")
         if body == "reply_flood": return bad("runtime_error", "reply_flood", f"answered with more than {self.limits.reply_bytes} bytes")
         if os.WIFSIGNALED(status):
             n = os.WTERMSIG(status)
             if n == signal.SIGSYS: return bad("refused", "refused", "a forbidden system call ended the program")
             if n == signal.SIGXCPU: return bad("timeout", "timeout", "used up its CPU time")
             if n == signal.SIGKILL and cpu > self.limits.seconds: return bad("timeout", "timeout", "used up its CPU time")
-            if n == signal.SIGKILL: return bad("runtime_error", "protocol", "closed its channel and went on")
+            if n == signal.SIGKILL: return bad("runtime_error", "protocol", "ended its conversation with the judge")
             return bad("runtime_error", "killed", f"died of signal {n} ({signal.strsignal(n)})")
         from .zygote import MEMORY_EXIT
         if os.WEXITSTATUS(status) == MEMORY_EXIT: return bad("memory", "memory", "ran out of memory")

@@ -22,6 +22,7 @@ class Strength:
 
     def require(self, wanted):
         "Raise SandboxError unless this machine is at least as strong as `wanted`."
+        wanted = str(wanted).replace("_", "-")
         if wanted not in LEVELS:
             raise ValueError(f"strength must be one of {', '.join(LEVELS)}, not {wanted!r}")
         if LEVELS.index(self.level) > LEVELS.index(wanted):

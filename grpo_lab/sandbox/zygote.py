@@ -66,6 +66,7 @@ def child(spec, fds, state, guest):
     try:
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD, HIGH) for fd in fds]      # out of the way of 0..3
         os.dup2(high[0], DATA); os.dup2(high[1], 1); os.dup2(high[1], 2)
+        if len(high) > 2: os.dup2(high[2], 0); os.dup2(high[3], 1)       # stdin and stdout of their own
         for s in (signal.SIGINT, signal.SIGTERM): signal.signal(s, signal.SIG_DFL)
         if spec.get("scratch"): os.environ["SANDBOX_FILE"] = spec["scratch"]
         try: harden(spec, state)
@@ -143,8 +144,21 @@ def load(name, root):
     return guest
 
 
+def watch(life):
+    """Have the kernel end this process the moment the supervisor is gone, whatever it is doing.
+
+    `life` is the read end of a pipe whose write end only the supervisor holds: when that closes, SIGIO
+    (default: terminate) is sent here. Unlike PDEATHSIG it does not fire when a mere thread of the supervisor ends.
+    """
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
+    if select.select([life], [], [], 0)[0]: os._exit(0)           # it went before we looked
+
+
 def main(control, config):
     "Serve spawn and reap requests until the supervisor is gone."
+    watch(config["life"])
     ctl = socket.socket(fileno=control)
     parent = os.getppid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,177 @@
+"""The candidate's side of a code problem: it holds the program and, call by call, arguments. Nothing else.
+
+The judge (judge.py) sends requests over descriptor 3; this module answers them inside the hardened child.
+Whatever the program does to this module it does to its own answers only.
+"""
+import builtins
+import importlib
+import io
+import itertools
+import json
+import os
+import sys
+import types
+
+from . import codec, wire
+from .zygote import DATA, explain, flush
+
+STDLIB = """abc argparse array ast base64 binascii bisect calendar cmath collections collections.abc concurrent.futures
+contextlib copy csv ctypes dataclasses datetime decimal difflib email enum fnmatch fractions functools gc glob hashlib heapq hmac html
+inspect io itertools json keyword logging math numbers operator os pathlib pickle pprint queue random re
+secrets shutil signal socket statistics string struct subprocess tempfile textwrap threading time timeit tokenize
+traceback types typing unicodedata unittest uuid warnings weakref zlib zoneinfo multiprocessing
+encodings.idna encodings.latin_1 encodings.ascii encodings.utf_16 encodings.utf_32 encodings.hex_codec
+encodings.rot_13 encodings.unicode_escape encodings.raw_unicode_escape stringprep getopt locale platform sched
+shelve asyncio sqlite3 xml.etree.ElementTree urllib.parse ipaddress graphlib cProfile pdb turtle _strptime
+opcode dis code codeop colorsys doctest linecache mimetypes mmap netrc numbers optparse posixpath ntpath reprlib
+symtable sysconfig trace""".split()
+
+
+def prepare():
+    "Import what programs import: most of the standard library, and numpy where it is installed."
+    for name in STDLIB + ["numpy", "numpy.random", "numpy.linalg"]:
+        try: importlib.import_module(name)
+        except Exception: pass
+    sys.setrecursionlimit(1000)
+
+
+class _Callback:
+    "A function or iterator of the test, called from inside the program (a lambda given as an argument, ...)."
+
+    def __init__(self, number): self._number = number
+    def __call__(self, *args, **kw): return _ask("call", self._number, args, kw)
+    def __iter__(self): return self
+
+    def __next__(self):
+        found, value = _ask("next", self._number, (), {})
+        if not found: raise StopIteration
+        return value
+
+
+_objects, _numbers = [], {}
+
+
+def _number(x):
+    if type(x) is _Callback: return x._number
+    plain = codec.as_builtin(x)
+    if plain is not x and not isinstance(x, type): return None
+    return _keep(x)
+
+
+def _keep(x):
+    n = _numbers.get(id(x))
+    if n is None:
+        n = _numbers[id(x)] = len(_objects)
+        _objects.append(x)
+    return n
+
+
+def _resolve(n):
+    return _objects[n] if n >= 0 else _Callback(n)
+
+
+def _encode(x): return codec.encode(x, _number)
+def _decode(b): return codec.decode(b, _resolve)
+
+
+def _ask(op, number, args, kw):
+    "Ask the judge to call one of its own functions; re-raises what that raised."
+    wire.send(DATA, b"K", _encode((op, number, tuple(args), kw)))
+    kind, body = wire.recv(DATA, 1 << 30)
+    ok, value = _decode(body)
+    if ok: return value
+    raise getattr(builtins, value[0], RuntimeError)(*value[1])
+
+
+def _failure(e):
+    "What crosses of an exception: its nearest built-in class, plain arguments, status and last lines."
+    status, reason, text = explain(e)
+    name = next((c.__name__ for c in type(e).__mro__ if getattr(builtins, c.__name__, None) is c), "Exception")
+    try: args = tuple(a if type(a) in (str, int, float, bool, type(None), bytes) else str(a) for a in e.args)
+    except Exception: args = ()
+    return ("raise", name, type(e).__name__, args, status, text)
+
+
+def _same(a, b): return a == b
+
+
+def _serve(space, request):
+    op, *args = request
+    if op == "call" or op == "make":
+        f, args, kw = args
+        before = [_encode(a) if type(a) in (list, dict, set, bytearray, tuple) else None for a in args]
+        value = f(*args, **kw)
+        changed = []
+        for i, (a, was) in enumerate(zip(args, before)):
+            if was is not None:
+                now = _encode(a)
+                if now != was: changed.append((i, a))
+        if op == "make": return ("object", _keep(value), changed)
+        return ("ok", value, changed)
+    if op == "get": return ("ok", getattr(args[0], args[1]), [])
+    if op == "bind":
+        found = {}
+        for name in args[0]:
+            if name in space:
+                x = space[name]
+                if isinstance(x, types.ModuleType): found[name] = ("module", x.__name__)
+                elif callable(x):
+                    own = getattr(x, "__module__", None)
+                    found[name] = ("std" if own != space["__name__"] else "callable", _Raw(_keep(x)))
+                else: found[name] = ("value", x)
+        return ("ok", {k: (a, b.n if type(b) is _Raw else b) for k, (a, b) in found.items()}, [])
+    if op == "set": setattr(*args); return ("ok", None, [])
+    if op == "item": return ("ok", args[0][args[1]], [])
+    if op == "setitem": args[0][args[1]] = args[2]; return ("ok", None, [])
+    if op == "len": return ("ok", len(args[0]), [])
+    if op == "contains": return ("ok", args[1] in args[0], [])
+    if op == "iter": return ("object", _keep(iter(args[0])), [])
+    if op == "next":
+        for x in args[0]: return ("ok", (True, x), [])
+        return ("ok", (False, None), [])
+    if op == "str": return ("ok", str(args[0]), [])
+    if op == "repr": return ("ok", repr(args[0]), [])
+    if op == "isinstance": return ("ok", isinstance(args[0], args[1]), [])
+    if op == "data":
+        plain = codec.as_builtin(args[0])
+        return ("ok", (plain is not args[0], plain if plain is not args[0] else None), [])
+    if op == "assert":
+        exec(compile(args[0], "<test>", "exec"), space)
+        return ("ok", True, [])
+    raise ValueError(f"unknown request {op}")
+
+
+class _Raw:
+    def __init__(self, n): self.n = n
+
+
+def run(payload):
+    "Load the program, then answer requests until the judge ends this process. A stdin program runs once."
+    job = json.loads(payload)
+    name = "__main__" if job.get("main") else "candidate"
+    module = types.ModuleType(name)
+    space = module.__dict__
+    sys.modules[name] = module
+    sys.argv = ["program.py"]
+    if job.get("main"):
+        sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False), encoding="utf-8")
+        code = compile(job["code"], "<program>", "exec", dont_inherit=True)
+        try: exec(code, space)
+        except SystemExit as e:
+            if e.code not in (None, 0): raise
+        return b""
+    for part in job.get("setup") or (): exec(compile(part, "<setup>", "exec", dont_inherit=True), space)
+    code = compile(job["code"], "<program>", "exec", dont_inherit=True)
+    exec(code, space)
+    wire.send(DATA, b"V", b"")
+    while True:
+        kind, body = wire.recv(DATA, 1 << 31)
+        try:
+            try: answer = _serve(space, _decode(body))
+            except BaseException as e: answer = _failure(e)
+            try: data = _encode(answer)
+            except codec.NotPlain as e: data = _encode(("unplain", str(e)))
+            except RecursionError: data = _encode(("unplain", "nested too deep"))
+        except MemoryError as e: data = _encode(_failure(e))
+        flush()
+        wire.send(DATA, b"V", data)
