@@ -10,10 +10,10 @@ __all__ = ['UNKNOWN', 'FIX', 'issue', 'syntax_issue', 'Program', 'read_program',
            'load_feedback', 'clean_code', 'Kept', 'usable_feedback', 'feedback_to_rows', 'LineageError', 'iteration_of',
            'used_by', 'check_lineage']
 
-# %% ../nbs/11_teacher.ipynb #4892c490
+# %% ../nbs/11_teacher.ipynb #dfa5f198
 import ast, builtins, difflib, hashlib, itertools, json, keyword, os, re, sys
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Iterable
 from pydantic import ValidationError
@@ -21,7 +21,7 @@ from .config import Settings
 from .corpus import Api, Signature, glayout_api, home_of, nearest_names, parse_quietly
 from .records import Explanation, Feedback, Issue, Problem, Verdict, atomic_write, digest, extract_code, normalise, read_jsonl, write_jsonl
 
-# %% ../nbs/11_teacher.ipynb #be73d5f5
+# %% ../nbs/11_teacher.ipynb #cb5b777d
 def issue(
     title: str,      # what, in one short line
     problem: str,    # what was found, with line and text
@@ -36,19 +36,19 @@ def _line(code: str, n: int | None) -> str:
     lines = code.splitlines()
     return lines[n - 1].strip()[:160] if n and 0 < n <= len(lines) else ""
 
-# %% ../nbs/11_teacher.ipynb #00e8dd4f
+# %% ../nbs/11_teacher.ipynb #45fded3d
 def syntax_issue(code: str) -> Issue | None:
     "The syntax error of a program, with its line; None where it parses."
     try: parse_quietly(code); return None
     except RecursionError: return issue("nested too deeply", "Python gives up reading the program", "thousands of brackets inside each other", "write it flat")
-    except (SyntaxError, ValueError) as e: msg, n = getattr(e, "msg", None) or str(e), getattr(e, "lineno", None)
-    last = len(code.rstrip().splitlines())
-    cut = "was never closed" in msg or "unterminated" in msg or "expected an indented block" in msg or bool(n and n > last)
+    except (SyntaxError, ValueError) as e: msg, n, at = getattr(e, "msg", None) or str(e), getattr(e, "lineno", None), getattr(e, "offset", None) or 0
+    lines = code.rstrip().splitlines()
+    cut = "was never closed" in msg or "unterminated" in msg or "expected an indented block" in msg or bool(n and (n > len(lines) or n == len(lines) and at >= len(lines[-1])))
     found = f"line {n}: {_line(code, n)}" if n else "the whole program"
     if cut: return issue(f"stops in the middle: {msg}", found, f"Python reads to the end and misses something: {msg}", "write a shorter program and finish it; close every bracket and quote")
     return issue(f"syntax error in line {n}: {msg}", found, f"Python cannot read this line: {msg}", "rewrite the line as one plain statement, such as name = function(argument=value)")
 
-# %% ../nbs/11_teacher.ipynb #fdd2497b
+# %% ../nbs/11_teacher.ipynb #151bd8f3
 @dataclass
 class Program:
     "A program that parses, with what it imports."
@@ -67,7 +67,7 @@ def read_program(code: str) -> Program | None:
             for a in n.names: p.imports[a.asname or a.name.split(".")[0]] = (a.name, "", n.lineno)
     return p
 
-# %% ../nbs/11_teacher.ipynb #5925d498
+# %% ../nbs/11_teacher.ipynb #2b4bd3d1
 def import_issues(p: Program, api: Api) -> list[Issue]:
     "Modules and names that cannot be imported, with where they live or what they may have been meant to be."
     out, bad = [], set()
@@ -84,20 +84,23 @@ def import_issues(p: Program, api: Api) -> list[Issue]:
             out.append(issue(f"'{name}' cannot be imported from {module}", f"line {n}: {_line(p.code, n)}", f"{module} has no '{name}'" + (f"; it is in {home}" if home else ""), fix))
     return out
 
-# %% ../nbs/11_teacher.ipynb #a2be41a4
+# %% ../nbs/11_teacher.ipynb #08e4b926
 def name_issues(p: Program, entry_point: str = "component") -> list[Issue]:
     "Names that are used and never given a value, and a result that is never assigned."
     nodes = list(ast.walk(p.tree)); out = []
     bound = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)} | set(p.imports) | set(dir(builtins)) | {"__file__"}
     bound |= {n.name for n in nodes if isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.ExceptHandler)) and n.name} | {n.arg for n in nodes if isinstance(n, ast.arg)}
     top = {t.id for s in p.tree.body for t in ast.walk(s) if isinstance(t, ast.Name) and isinstance(t.ctx, ast.Store)} | set(p.imports) | {s.name for s in p.tree.body if isinstance(s, ast.FunctionDef)}
-    if entry_point not in top: out.append(issue(f"no variable named {entry_point}", f"the program never assigns {entry_point}", f"the result is looked for in the variable {entry_point}", f"end with {entry_point} = ..."))
+    if entry_point not in top:
+        near = difflib.get_close_matches(entry_point, top - set(p.imports), 1, 0.5)
+        out.append(issue(f"no variable named {entry_point}", f"the program never assigns {entry_point}", f"the result is looked for in the variable {entry_point}", f"rename {near[0]} to {entry_point}" if near else f"end with {entry_point} = ..."))
+        bound.add(entry_point)
     unknown = {} if "*" in p.imports else {n.id: n.lineno for n in reversed(nodes) if isinstance(n, ast.Name) and n.id not in bound}
     for name, n in sorted(unknown.items(), key=lambda x: x[1]):
         out.append(issue(f"'{name}' is not defined", f"line {n}: {_line(p.code, n)}", f"no line above gives '{name}' a value", f"import '{name}' or assign it first"))
     return out
 
-# %% ../nbs/11_teacher.ipynb #924d3828
+# %% ../nbs/11_teacher.ipynb #4eaa617b
 def signature_of(call: ast.Call, p: Program, api: Api | None) -> Signature | None:
     "The signature of what a call calls, when it is an imported name whose source is known."
     if api is None or not isinstance(call.func, ast.Name) or call.func.id not in p.imports: return None
@@ -120,14 +123,14 @@ def call_issues(p: Program, api: Api) -> list[Issue]:
         if missing: out.append(issue(f"{s.name} needs {', '.join(missing)}", where, f"{', '.join(missing)} of {s.name} has no default", f"add {', '.join('sky130 as the first argument' if m == 'pdk' else m + '=...' for m in missing)}"))
     return out
 
-# %% ../nbs/11_teacher.ipynb #63911dc4
-def waste_issues(p: Program) -> list[Issue]:
-    "Lines that do nothing: repeated ones, and names that are never used."
+# %% ../nbs/11_teacher.ipynb #2de5c4f1
+def waste_issues(p: Program, known: Iterable[str] = ()) -> list[Issue]:
+    "Lines that do nothing: repeated ones, and names that are never used and not `known` to be wrong already."
     out, seen = [], Counter(ast.unparse(s) for s in p.tree.body if not isinstance(s, ast.Expr))
     for text, n in seen.items():
         if n > 1: out.append(issue(f"the same line {n} times", text[:160], "repeating an assignment or an import changes nothing", "write it once"))
     used = {n.id for n in ast.walk(p.tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    idle = [k for k in p.imports if k not in used and k != "*"]
+    idle = [k for k in p.imports if k not in used and k not in known and k != "*"]
     if idle: out.append(issue(f"unused: {', '.join(idle)}", f"imported and never used: {', '.join(idle)}", "it costs words and does nothing", "leave it out"))
     return out
 
@@ -135,9 +138,11 @@ def static_issues(code: str, entry_point: str = "component", api: Api | None = N
     "Everything that reading a program shows, the fatal things first; empty where it does not parse."
     p = read_program(code)
     if p is None: return []
-    return [*(import_issues(p, api) if api else []), *name_issues(p, entry_point), *(call_issues(p, api) if api else []), *waste_issues(p)]
+    imports = import_issues(p, api) if api else []
+    wrong = {w for i in imports for w in re.findall(r"'(\w+)'", i.issue)}
+    return [*imports, *name_issues(p, entry_point), *(call_issues(p, api) if api else []), *waste_issues(p, wrong)]
 
-# %% ../nbs/11_teacher.ipynb #e000d947
+# %% ../nbs/11_teacher.ipynb #dccfbb3a
 _STATUS = {
     "no_code": ("no program in the answer", "the answer holds no code", "only a Python program can be built", "answer with one fenced Python program"),
     "refused": ("a forbidden action", "the program did something the sandbox does not allow", "programs may compute and draw, not read files, start processes or use the network", "use glayout only"),
@@ -152,15 +157,25 @@ _HINTS = {
     "ImportError": "import the name from the module that has it", "ModuleNotFoundError": "import from glayout",
 }
 
-# %% ../nbs/11_teacher.ipynb #4b1494ba
+# %% ../nbs/11_teacher.ipynb #1c03f55c
 def exception_of(log: str) -> tuple[str, str, int | None]:   # type, message, line of the student's program
     "What the end of a log says: the exception and where in the program it arose."
     places = re.findall(r'(?:^line |File "(?:<program>|program\.py|<string>)", line )(\d+)', log, re.M)
     errors = re.findall(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Exit|Interrupt|Warning|Iteration))(?::\s*(.*?))?\s*$", log, re.M)
     kind, message = errors[-1] if errors else ("Exception", log.strip().splitlines()[-1] if log.strip() else "")
-    return kind, message.strip()[:300], int(places[-1]) if places else None
+    told = re.search(r"validation errors? for \w+\n(\S+)\n\s+(.*?)(?: \[type=|$)", log, re.M)     # pydantic says which argument on the lines below
+    if told: message = f"{told[1]}: {told[2]}"
+    return kind, re.sub(r" \(/[^)]*\)", "", message.strip())[:300], int(places[-1]) if places else None
 
-def run_issues(code: str, verdict: Verdict, static: list[Issue]) -> list[Issue]:
+def _keyword_fix(code: str, n: int | None, message: str, api: Api | None) -> str:
+    "The nearest keyword, when a generator passed on one that its parts do not have; empty: not that, or none is near."
+    m, p = re.search(r"(\w+)\(\) got an unexpected keyword argument '(\w+)'", message), read_program(code)
+    if not m or not p or api is None: return ""
+    found = [signature_of(c, p, api) for c in ast.walk(p.tree) if isinstance(c, ast.Call) and c.lineno == n] + [api.lookup(home_of(api, m[1]) or "glayout", m[1])]
+    near = difflib.get_close_matches(m[2], [k for s in found if s for k in s.params], 1, 0.6)
+    return f"write {near[0]}= instead of {m[2]}=" if near else f"leave {m[2]}= out"
+
+def run_issues(code: str, verdict: Verdict, static: list[Issue], api: Api | None = None) -> list[Issue]:
     "Why there is no layout: the verdict's status in words, first; then what static analysis found."
     if verdict.status in _STATUS:
         title, problem, reason, fix = _STATUS[verdict.status]
@@ -174,11 +189,11 @@ def run_issues(code: str, verdict: Verdict, static: list[Issue]) -> list[Issue]:
             quoted = i.explanation.model_copy(update={"problem": f"{i.explanation.problem}  ->  {stop}"})
             return [i.model_copy(update={"explanation": quoted}), *(s for s in static if s is not i)]
     where = f"line {n}: {_line(code, n)}" if n else "the program"
-    return [issue(f"{stop[:70]}" + (f" in line {n}" if n else ""), f"{where}  ->  {stop}", f"the run ends here with {stop}", _HINTS.get(kind, "change this line")), *static]
+    return [issue(f"{stop[:70]}" + (f" in line {n}" if n else ""), f"{where}  ->  {stop}", f"the run ends here with {stop}", _keyword_fix(code, n, message, api) or _HINTS.get(kind, "change this line")), *static]
 
-# %% ../nbs/11_teacher.ipynb #45952eaa
+# %% ../nbs/11_teacher.ipynb #a3b2d4f1
 _DRC_FIXES = [  # (words of the rule's description, what to do)
-    (r"nitride|npc|licon|mcon|contact|via\d? cuts|via", "let glayout draw it: via_stack, via_array or a generator instead of own rectangles, and keep devices from overlapping"),
+    (r"npc|licon|mcon|contact|via", "contacts drawn by glayout are right until devices overlap: move them further apart (a larger movex or movey); draw none by hand"),
     (r"5 nm grid", "use multiples of 0.005 um for every size and every move"),
     (r"apart|away|gaps", "move the parts further apart (a larger movex or movey), or route on another side or metal"),
     (r"wide", "draw it wider, with width= at least the value of the rule"),
@@ -200,19 +215,33 @@ def _where(detail: dict) -> str:
     boxes = detail.get("boxes") or []
     return f", first at ({(boxes[0][0] + boxes[0][2]) / 2:.2f}, {(boxes[0][1] + boxes[0][3]) / 2:.2f}) um" if boxes and len(boxes[0]) == 4 else ""
 
-# %% ../nbs/11_teacher.ipynb #025ee62d
+# %% ../nbs/11_teacher.ipynb #b3746d8e
+def _plain(text: str) -> str:
+    "An LVS description without the netlist's own names of devices, which the student has never seen."
+    text = re.sub(r"^device \S+ should be (.*), the layout has (.*)$", r"should be \1, is \2", text)
+    return re.sub(r" \(x\d+\)|(?<=^device) x\d+|\.$", "", text)
+
+def _rule_issue(kind: str, rule: str, details: list[dict]) -> Issue:
+    "One issue for all that is wrong by one rule."
+    n, texts = sum(d.get("count", 1) for d in details), list(dict.fromkeys(_plain(d.get("description", "")) for d in details))
+    more = f" (+{len(details) - 1} more)" if len(details) > 1 else f" ({n}x)" if kind == "drc" else ""
+    where = _where(details[0])
+    fix = _LVS_FIXES.get(rule, "make the circuit the one that the problem names") if kind == "lvs" else _drc_fix(details[0])
+    return issue(f"{kind.upper()} {rule}: {texts[0]}"[:110 - len(more)] + more, f"{n} error{'s' * (n > 1)}{where}: {'; '.join(texts[:4])}"[:500], texts[0] or rule, fix)
+
 def layout_issues(verdict: Verdict, most: int = 8) -> list[Issue]:
-    "One issue a broken rule, LVS before DRC, the most frequent first; those after `most` of a kind are summed up."
-    out, details = [], [d for d in verdict.error_details if d.get("kind") in ("drc", "lvs")]
+    "One issue a broken rule, LVS (devices before nets) before DRC (the most frequent first); those after `most` of a kind are summed up."
+    out, order = [], list(_LVS_FIXES)
     if verdict.status == "ok" and verdict.devices == 0 and verdict.devices_expected:
         out.append(issue("the layout has no devices", f"{verdict.devices_expected} devices were asked for, the layout has none", "an empty layout is not a circuit", "place the devices that the problem names"))
-    for kind, fixes in (("lvs", lambda d: _LVS_FIXES.get(d.get("rule", ""), "make the circuit the one that the problem names")), ("drc", _drc_fix)):
-        mine = sorted((d for d in details if d["kind"] == kind), key=lambda d: -d.get("count", 1))
-        for d in mine[:most]:
-            n, rule, text = d.get("count", 1), d.get("rule", "?"), d.get("description", "")
-            title = f"LVS {rule}: {text}" if kind == "lvs" else f"DRC {rule}: {text} ({n}x)"
-            out.append(issue(title[:110], f"{n} {'mismatch' if kind == 'lvs' else 'violation'}{('es' if kind == 'lvs' else 's') if n > 1 else ''} of {rule}{_where(d)}", text or rule, fixes(d)))
-        if len(mine) > most: out.append(issue(f"{kind.upper()}: {len(mine) - most} more rules", ", ".join(d.get("rule", "?") for d in mine[most:]), f"{sum(d.get('count', 1) for d in mine[most:])} more errors", "mend the ones above first"))
+    for kind in ("lvs", "drc"):
+        rules: dict[str, list[dict]] = {}
+        for d in verdict.error_details:
+            if d.get("kind") == kind: rules.setdefault(d.get("rule", "?"), []).append(d)
+        count = lambda r: sum(d.get("count", 1) for d in rules[r])
+        names = sorted(rules, key=(lambda r: order.index(r) if r in order else 99) if kind == "lvs" else (lambda r: -count(r)))
+        out += [_rule_issue(kind, r, rules[r]) for r in names[:most]]
+        if names[most:]: out.append(issue(f"{kind.upper()}: {len(names) - most} more rules", ", ".join(names[most:]), f"{sum(map(count, names[most:]))} more errors", "mend the ones above first"))
     return out
 
 def _drc_fix(detail: dict) -> str:
@@ -220,7 +249,7 @@ def _drc_fix(detail: dict) -> str:
     text = detail.get("description", "").lower()
     return next((fix for words, fix in _DRC_FIXES if re.search(words, text)), "keep to the rule, or use a generator that does")
 
-# %% ../nbs/11_teacher.ipynb #db1187fd
+# %% ../nbs/11_teacher.ipynb #a8ea2fd5
 _OPS = {ast.Add: lambda a, b: a + b, ast.Sub: lambda a, b: a - b, ast.Mult: lambda a, b: a * b, ast.Div: lambda a, b: a / b}
 UNKNOWN = object()   # a value that cannot be known without running the program
 
@@ -247,7 +276,7 @@ def constants(tree: ast.Module) -> dict[str, Any]:
             if v is not UNKNOWN: out[s.targets[0].id] = v
     return out
 
-# %% ../nbs/11_teacher.ipynb #ec8a6604
+# %% ../nbs/11_teacher.ipynb #66444168
 @dataclass
 class Call:
     "One call: of a function by its name, of a method by its last name, or `<<`."
@@ -256,6 +285,7 @@ class Call:
     ports: dict[str, tuple]     # parameter: strings in such an expression, e.g. port names
     line: int
     text: str = ""              # as written, spaces normalised
+    method: bool = False        # of an object
     signature: Signature | None = None
 
 def calls(p: Program, api: Api | None = None) -> list[Call]:
@@ -266,7 +296,7 @@ def calls(p: Program, api: Api | None = None) -> list[Call]:
         if not isinstance(n, ast.Call): continue
         s = signature_of(n, p, api)
         slots = [*((s.params[i] if s and i < len(s.params) else str(i)) for i in range(len(n.args))), *(k.arg or "**" for k in n.keywords)]
-        c = Call(n.func.attr if isinstance(n.func, ast.Attribute) else ast.unparse(n.func), {}, {}, n.lineno, ast.unparse(n), s)
+        c = Call(n.func.attr if isinstance(n.func, ast.Attribute) else ast.unparse(n.func), {}, {}, n.lineno, ast.unparse(n), isinstance(n.func, ast.Attribute), s)
         for slot, node in zip(slots, [*n.args, *(k.value for k in n.keywords)]):
             v = value_of(node, names)
             if v is UNKNOWN: c.ports[slot] = tuple(x.value for x in ast.walk(node) if isinstance(x, ast.Constant) and isinstance(x.value, str))
@@ -274,12 +304,18 @@ def calls(p: Program, api: Api | None = None) -> list[Call]:
         out.append((n.lineno, n.end_col_offset or 0, c))
     return [c for *_, c in sorted(out, key=lambda x: x[:2])]
 
-# %% ../nbs/11_teacher.ipynb #70ac43fc
+# %% ../nbs/11_teacher.ipynb #9e4fed96
 def _spell(v: Any) -> str: return "not given" if v is UNKNOWN else repr(v)
+
+def _near_keywords(call: Call, s: Signature) -> Call:
+    "The call as it was meant: a keyword that does not exist stands for the nearest that does."
+    near = {k: (difflib.get_close_matches(k, s.params, 1, 0.6) or [k])[0] for k in call.args if k not in s.params}
+    return replace(call, args={near.get(k, k): v for k, v in call.args.items()}, ports={near.get(k, k): v for k, v in call.ports.items()})
 
 def _argument_issues(mine: Call, ref: Call, asked: list) -> list[Issue]:
     "How the arguments of two calls of one function differ."
-    out, defaults = [], dict((ref.signature or mine.signature).defaults) if (ref.signature or mine.signature) else {}
+    s = ref.signature or mine.signature; out, defaults = [], dict(s.defaults) if s else {}
+    if s and s.params: mine = _near_keywords(mine, s)
     for k in [*ref.args, *(a for a in mine.args if a not in ref.args)]:
         a, b = mine.args.get(k, defaults.get(k, UNKNOWN)), ref.args.get(k, defaults.get(k, UNKNOWN))
         if k in mine.ports and k in ref.ports:
@@ -294,7 +330,7 @@ def _argument_issues(mine: Call, ref: Call, asked: list) -> list[Issue]:
         out.append(issue(f"{named} is {_spell(a)}, {'must' if b in asked else 'should'} be {_spell(b)}", f"line {mine.line}: {mine.name} has {named} = {_spell(a)}", f"{why} {_spell(b)}", f"write {k + '=' if not k.isdigit() else ''}{_spell(b)}"))
     return out
 
-# %% ../nbs/11_teacher.ipynb #5a0c476e
+# %% ../nbs/11_teacher.ipynb #1c6a2ad8
 def _pairs(mine: list[Call], ref: list[Call]) -> tuple[list[tuple[Call, Call]], list[Call], list[Call]]:   # pairs, only mine, only the reference's
     "Pair the calls of one function, those most alike in writing first, each with the nearest in order."
     alike = lambda i, j: -difflib.SequenceMatcher(None, mine[i].text, ref[j].text, False).ratio()
@@ -312,20 +348,38 @@ def _count_issue(name: str, a: int, b: int, extra: list[Call], missing: list[Cal
     if missing: return issue(f"{short} is missing" if b - a == 1 else f"{short}: {a} times, should be {b}", found, why, f"add: {_line(reference, missing[0].line)}")
     if extra: return issue(f"{short} too many" if b else f"{name} is not needed", f"line {extra[0].line}: {_line(code, extra[0].line)}", why, "leave it out")
 
+def _renamed(mine: list[Call], ref: list[Call], out: list[Issue]) -> list[Call]:
+    "Where one function stands for another (pmos for nmos), say so once, and compare the calls as if it were the right one."
+    a, b = Counter(c.name for c in mine), Counter(c.name for c in ref)
+    wrong, right = [n for n in a if n not in b and n != "<<" and not hasattr(builtins, n)], [n for n in b if n not in a and n != "<<" and not hasattr(builtins, n)]
+    swap = {}
+    for x, y in zip(wrong, right):
+        if next(c.method for c in mine if c.name == x) != next(c.method for c in ref if c.name == y): continue
+        swap[x] = y; line = next(c.line for c in mine if c.name == x)
+        out.append(issue(f"uses {x}, should be {y}", f"line {line} uses {x}", f"the working program uses {y}", f"write {y} instead of {x}, and import it"))
+    return [replace(c, name=swap.get(c.name, c.name)) for c in mine]
+
+def _asked(params: dict) -> list:
+    "The values that a problem names, however deeply; yes and no are too common to tell anything."
+    flat = [x for v in params.values() for x in (_asked(v) if isinstance(v, dict) else [tuple(v) if isinstance(v, list) else v])]
+    return [x for x in flat if not isinstance(x, bool) and x is not None]
+
 def difference_issues(code: str, problem: Problem, api: Api | None = None) -> list[Issue]:
     "How a program differs from the problem's solution, call by call; empty where one of them does not parse."
     p, r = read_program(code), read_program(problem.reference)
     if p is None or r is None: return []
     mine, ref, out = calls(p, api), calls(r, api), []
-    asked = [tuple(v) if isinstance(v, list) else v for v in (problem.spec.get("params") or {}).values()]
+    asked = _asked(problem.spec.get("params") or {})
+    mine = _renamed(mine, ref, out)
     for name in dict.fromkeys(c.name for c in [*ref, *mine]):
+        if hasattr(builtins, name): continue
         a, b = [c for c in mine if c.name == name], [c for c in ref if c.name == name]
         pairs, extra, missing = _pairs(a, b)
         for x, y in pairs: out += _argument_issues(x, y, asked)
         if c := _count_issue(name, len(a), len(b), extra, missing, code, problem.reference): out.append(c)
     return list({i.issue: i for i in out}.values())
 
-# %% ../nbs/11_teacher.ipynb #1de018ab
+# %% ../nbs/11_teacher.ipynb #9c3d27b6
 def diagnose(
     problem: Problem,
     code: str | None,       # the student's program; None: the answer held none
@@ -337,7 +391,7 @@ def diagnose(
     if code is None or not code.strip() or verdict.status == "no_code": return run_issues("", Verdict(status="no_code"), [])
     if s := syntax_issue(code): return [s]
     static = static_issues(code, problem.entry_point, api or glayout_api())
-    if verdict.status != "ok": return run_issues(code, verdict, static)
+    if verdict.status != "ok": return run_issues(code, verdict, static, api or glayout_api())
     waste = waste_issues(read_program(code))
     return [*layout_issues(verdict), *(i for i in static if i not in waste), *waste]
 
@@ -358,7 +412,7 @@ def file_stem(problem_id: str) -> str:
     "A problem's id as a file name."
     return re.sub(r"[^\w.-]", "_", problem_id)
 
-# %% ../nbs/11_teacher.ipynb #6689dafc
+# %% ../nbs/11_teacher.ipynb #84741378
 FIX = "Fix the program."
 
 def pick_issues(issues: list[Issue], n: int = 3) -> list[str]:
@@ -376,7 +430,7 @@ def shorten(code: str, limit: int = 330) -> str:
         out += l + "\n"
     return out.rstrip("\n")
 
-# %% ../nbs/11_teacher.ipynb #84c8ddbc
+# %% ../nbs/11_teacher.ipynb #13a97aba
 def repair_messages(
     problem: Problem,
     code: str | None,                   # the failing program
@@ -394,7 +448,7 @@ def as_completion(code: str) -> str:
     "The answer that training asks for: one fenced program."
     return f"```python\n{normalise(code)}\n```"
 
-# %% ../nbs/11_teacher.ipynb #7a5dbedc
+# %% ../nbs/11_teacher.ipynb #666ef0eb
 def feedback_folder(run_dir: str | os.PathLike, iteration: int) -> Path:
     "Where an iteration's feedback lies."
     return Path(run_dir) / "master_predictions" / f"iteration_{iteration}"
@@ -415,7 +469,7 @@ def _set_aside(file: Path, why: str) -> None:
     aside = file.parent / "set_aside"; aside.mkdir(exist_ok=True)
     os.replace(file, aside / file.name); atomic_write(aside / f"{file.stem}.reason.txt", why + "\n")
 
-# %% ../nbs/11_teacher.ipynb #3abdad00
+# %% ../nbs/11_teacher.ipynb #2dabeed8
 def load_feedback(
     run_dir: str | os.PathLike,
     iteration: int,
@@ -430,7 +484,7 @@ def load_feedback(
     bad = Counter(r.read_text().split(":")[0].strip() for r in sorted((folder / "set_aside").glob("*.reason.txt")) if r.name.removesuffix(".reason.txt") not in out)
     return out, bad
 
-# %% ../nbs/11_teacher.ipynb #a258eac3
+# %% ../nbs/11_teacher.ipynb #2f13fdd2
 def clean_code(text: str, entry_point: str = "component") -> tuple[str, str]:   # program, reason to drop it
     "Strip fences and white space from a fixed program and check it."
     code = normalise(extract_code(text) or "") if "```" in text else normalise(text)
@@ -443,7 +497,7 @@ def _verified(problem: Problem, code: str, fb: Feedback, settings: Settings) -> 
     "Is a program known to be right without verifying it again?"
     return normalise(code) == normalise(problem.reference) or settings.teacher.kind == "reference" and not fb.analysis
 
-# %% ../nbs/11_teacher.ipynb #4913445a
+# %% ../nbs/11_teacher.ipynb #9bace45c
 @dataclass
 class Kept:
     "One feedback that passed the checks so far."
@@ -474,7 +528,7 @@ def usable_feedback(
         dropped["not verified"] += sum(not k.verified for k in kept); kept = [k for k in kept if k.verified]
     return kept, +dropped
 
-# %% ../nbs/11_teacher.ipynb #a7352df9
+# %% ../nbs/11_teacher.ipynb #220ebb89
 def _wants_repair(kept: list[Kept], run_dir: Path, settings: Settings) -> dict[int, str]:
     "Which rows show the student its own failing program, and that program: a share of all rows, drawn from the seed."
     failing = {}
@@ -489,7 +543,7 @@ def _too_long(row: dict, tokenizer, limit: int) -> bool:
     text = "".join(m["content"] for m in row["prompt"]) + row["completion"]
     return len(tokenizer(text)["input_ids"]) + 16 > limit    # 16: the chat template's own tokens
 
-# %% ../nbs/11_teacher.ipynb #75190991
+# %% ../nbs/11_teacher.ipynb #e3a55837
 def feedback_to_rows(
     run_dir: str | os.PathLike,
     iteration: int,                     # whose feedback
@@ -514,7 +568,7 @@ def feedback_to_rows(
     kinds = Counter(r["kind"] for r in rows)
     return rows, {"read": read, "kept": len(rows), "solve": kinds["solve"], "repair": kinds["repair"], "verified": sum(r["verified"] for r in rows), "dropped": dict(dropped)}
 
-# %% ../nbs/11_teacher.ipynb #bc6cf4d0
+# %% ../nbs/11_teacher.ipynb #927ddb65
 class LineageError(ValueError):
     "A step trained on data that it, or a later step, produced."
 
@@ -528,7 +582,7 @@ def used_by(manifest: dict) -> dict[str, list[int]]:   # step: iterations whose 
     "Which iterations' feedback or training data each step of a run used."
     return {s: sorted({n for f in e.get("inputs", []) if (n := iteration_of(f)) is not None}) for s, e in manifest["steps"].items()}
 
-# %% ../nbs/11_teacher.ipynb #8da44236
+# %% ../nbs/11_teacher.ipynb #2b2e6178
 def check_lineage(
     manifest: dict,                              # of a run: steps[<id>].inputs and .outputs, in the order of the plan
     run_dir: str | os.PathLike | None = None,    # also read the training data and check each row's source_iteration
