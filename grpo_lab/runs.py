@@ -5,18 +5,19 @@
 # %% auto #0
 __all__ = ['STATES', 'RunError', 'Busy', 'Step', 'Result', 'plan', 'step_seed', 'versions', 'git_state', 'machine', 'run_lock',
            'model_bytes', 'space_needed', 'check_folder', 'runs_folder', 'Run', 'differences', 'create_run', 'find_run',
-           'leftovers', 'clear_step', 'OpenStep', 'spread', 'merged_models', 'start_model', 'Progress', 'bar',
-           'seed_everything', 'open_step', 'run_lock_open', 'finish', 'StepFailed', 'execute_run', 'redo', 'list_runs']
+           'leftovers', 'clear_step', 'OpenStep', 'merged_models', 'start_model', 'Progress', 'bar', 'seed_everything',
+           'open_step', 'run_lock_open', 'finish', 'program_files', 'compile_result', 'judge', 'layout_results',
+           'trainer_watch', 'StepFailed', 'execute_run', 'redo', 'list_runs']
 
-# %% ../nbs/13_runs.ipynb #85ddce26
+# %% ../nbs/13_runs.ipynb #af556ce8
 import contextlib, datetime, hashlib, json, os, re, shutil, socket, subprocess, sys, time
 from pathlib import Path
 from typing import Any, Callable, Iterable
-from .config import Settings, SettingsError, load_settings, project_root, data_dir
-from .ledger import Ledger
-from .records import Problem, Record, atomic_write
+from .config import Settings, load_settings, project_root
+from .ledger import Ledger, ledger_row
+from .records import Completion, Problem, Record, Verdict, atomic_write
 
-# %% ../nbs/13_runs.ipynb #af82b4d7
+# %% ../nbs/13_runs.ipynb #18a87930
 STATES = ("pending", "running", "done", "failed")
 
 class RunError(RuntimeError):
@@ -25,7 +26,7 @@ class RunError(RuntimeError):
 class Busy(RunError):
     "Another process is working on this run."
 
-# %% ../nbs/13_runs.ipynb #65bba2ae
+# %% ../nbs/13_runs.ipynb #827d394d
 class Step(Record):
     "One notebook to execute."
     id: str                      # also the ledger's stage, the folder under models/ and the key in the manifest
@@ -50,7 +51,7 @@ class Result(Record):
     error: str = ""              # the exception, in a few lines
     seconds: float = 0.0
 
-# %% ../nbs/13_runs.ipynb #72881165
+# %% ../nbs/13_runs.ipynb #27cc69e4
 def plan(
     settings: Settings,
     run_dir: str | os.PathLike = "",   # run folder that the steps work in
@@ -64,7 +65,7 @@ def plan(
             *[step(f"2_self_improve_{n}", "2_self_improve", iteration=n) for n in range(1, settings.stage2.iterations + 1)],
             step("3_grpo", "3_grpo"), step("4_evaluate", "4_evaluate")]
 
-# %% ../nbs/13_runs.ipynb #6a60bf69
+# %% ../nbs/13_runs.ipynb #bb9f4608
 def step_seed(
     seed: int,       # of the run
     step_id: str,
@@ -72,7 +73,7 @@ def step_seed(
     "The seed of one step: the same on every machine and every attempt, different for every step."
     return int(hashlib.sha256(f"{seed}/{step_id}".encode()).hexdigest()[:8], 16) % 2**31
 
-# %% ../nbs/13_runs.ipynb #c86e25a8
+# %% ../nbs/13_runs.ipynb #fef5b2a6
 def versions() -> dict[str, str]:
     "Versions of Python and of the packages that decide what a run computes."
     from importlib.metadata import PackageNotFoundError, version
@@ -94,7 +95,7 @@ def machine() -> dict[str, Any]:
     gpus = Path("/proc/driver/nvidia/gpus")
     return {"system": f"{platform.system()} {platform.machine()}", "cores": os.cpu_count(), "gpus": len(list(gpus.iterdir())) if gpus.is_dir() else 0}
 
-# %% ../nbs/13_runs.ipynb #deeb740b
+# %% ../nbs/13_runs.ipynb #1d984dea
 _HELD: dict[str, Any] = {}   # folder -> open lock file, of this process
 
 @contextlib.contextmanager
@@ -116,7 +117,7 @@ def run_lock(
     try: yield
     finally: _HELD.pop(key).close()
 
-# %% ../nbs/13_runs.ipynb #dbaf578c
+# %% ../nbs/13_runs.ipynb #c5cf4158
 def model_bytes(
     settings: Settings,
 ) -> int:            # bytes of one saved model; a guess when neither folder nor name tells
@@ -131,7 +132,7 @@ def space_needed(settings: Settings) -> int:
     "Bytes that a whole run writes: one model for each step that trains, and a little for everything else."
     return int(1.1 * model_bytes(settings) * (settings.stage2.iterations + 1)) + 100 * 2**20
 
-# %% ../nbs/13_runs.ipynb #fe1a65ce
+# %% ../nbs/13_runs.ipynb #e4e3dbcc
 def check_folder(
     folder: Path,        # the run folder, which may not exist yet
     settings: Settings,
@@ -145,7 +146,7 @@ def check_folder(
     free, need = shutil.disk_usage(folder).free, space_needed(settings)
     if free < need: raise RunError(f"{folder} has {free / 2**30:.1f} GiB free and the run needs about {need / 2**30:.1f} GiB: free some space or {mend}")
 
-# %% ../nbs/13_runs.ipynb #3513d853
+# %% ../nbs/13_runs.ipynb #d1bfc753
 def runs_folder(settings: Settings) -> Path:
     "Folder of the run folders; a relative one counts from the project folder, wherever you started."
     return Path(settings.outputs) if Path(settings.outputs).is_absolute() else project_root() / settings.outputs
@@ -191,7 +192,7 @@ class Run:
         doc = self.manifest; doc["steps"][step_id].update(fields)
         atomic_write(self.dir / "run.json", json.dumps(doc, indent=1, ensure_ascii=False, default=str) + "\n"); return doc["steps"][step_id]
 
-# %% ../nbs/13_runs.ipynb #0c6bc70c
+# %% ../nbs/13_runs.ipynb #9738daea
 def _flat(doc: dict, prefix: str = "") -> dict[str, Any]:
     "Nested settings by dotted name."
     return {k: v for name, x in doc.items() for k, v in (_flat(x, f"{prefix}{name}.") if isinstance(x, dict) else {prefix + name: x}).items()}
@@ -203,7 +204,7 @@ def differences(
     a, b = _flat(old), _flat(new)
     return [f"{k}: {a.get(k)!r} -> {b.get(k)!r}" for k in sorted(a.keys() | b.keys()) if k != "outputs" and a.get(k) != b.get(k)]
 
-# %% ../nbs/13_runs.ipynb #d6e84b47
+# %% ../nbs/13_runs.ipynb #3ed6bee1
 def _manifest(settings: Settings, run_id: str) -> dict:
     "A manifest with nothing done."
     entry = {"state": "pending", "attempts": 0, "started": None, "finished": None, "seconds": None,
@@ -229,7 +230,7 @@ def create_run(
         atomic_write(folder / "run.json", json.dumps(_manifest(settings, run_id), indent=1, ensure_ascii=False) + "\n")
     return Run(folder)
 
-# %% ../nbs/13_runs.ipynb #de2368f8
+# %% ../nbs/13_runs.ipynb #d7f956d1
 def find_run(
     name: str,                          # run id, or path of a run folder
     outputs: str | os.PathLike | None = None,   # folder of the run folders; None: the project's
@@ -241,7 +242,7 @@ def find_run(
     have = ", ".join(sorted(f.parent.name for f in root.glob("*/run.json"))) or "none"
     raise RunError(f"there is no run '{name}' in {root} (there: {have})")
 
-# %% ../nbs/13_runs.ipynb #c2e4278c
+# %% ../nbs/13_runs.ipynb #f3be098a
 def leftovers(run: Run, step_id: str) -> list[Path]:
     "Everything in the run folder that only this step writes."
     d, n = run.dir, step_id.removeprefix("2_self_improve_")
@@ -256,7 +257,7 @@ def clear_step(run: Run, step_id: str) -> None:
     for p in leftovers(run, step_id): shutil.rmtree(p) if p.is_dir() else p.unlink()
     for p in run.dir.rglob(".*.tmp"): p.unlink(missing_ok=True)
 
-# %% ../nbs/13_runs.ipynb #616b2216
+# %% ../nbs/13_runs.ipynb #c570682b
 class OpenStep:
     "What a stage notebook works with."
     def __init__(self,
@@ -269,12 +270,15 @@ class OpenStep:
         self.inputs, self.outputs, self.metrics = [], [], {}
 
     def problems(self,
-        split: str,           # "train" or "heldout"
-        limit: int = 0,       # so many, spread over the families; 0: all
+        split: str,               # "train" or "heldout"
+        limit: int = 0,           # so many, families in turn; 0: all
+        use: str | None = None,   # of the training problems: those for "sft" or for "rl"; None: both
     ) -> list[Problem]:
-        "Problems of a split, in file order; the same ones in every step of a run."
-        from grpo_lab.circuits import load_problems
-        return spread(load_problems(split=split, path=self.settings.data or None), limit, self.settings.seed)
+        "Problems of a split; the same ones in every step of a run."
+        from grpo_lab.circuits import load_problems, pick
+        found = load_problems(split, Path(self.settings.data) / self.settings.task if self.settings.data else None)
+        found = [p for p in found if use is None or use in p.spec.get("use", use)]
+        return pick(found, limit, self.settings.seed) if 0 < limit < len(found) else found
 
     def uses(self, *paths: str | os.PathLike) -> None:
         "Note what this step read; relative to the run folder where it lies there."
@@ -288,23 +292,7 @@ class OpenStep:
         p = self.dir / p
         return str(p.relative_to(self.dir)) if p.is_relative_to(self.dir) else str(p)
 
-# %% ../nbs/13_runs.ipynb #f6238955
-def spread(
-    problems: list[Problem],
-    limit: int,               # how many; 0: all
-    seed: int,
-) -> list[Problem]:           # in the order given
-    "A share of the problems that takes from every family in turn, chosen by the seed."
-    import random
-    if not limit or limit >= len(problems): return list(problems)
-    families: dict[str, list[int]] = {}
-    for i, p in enumerate(problems): families.setdefault(p.family, []).append(i)
-    rng = random.Random(seed)
-    for members in families.values(): rng.shuffle(members)
-    turns = [members[n] for n in range(max(map(len, families.values()))) for members in families.values() if n < len(members)]
-    return [problems[i] for i in sorted(turns[:limit])]
-
-# %% ../nbs/13_runs.ipynb #2a9a5181
+# %% ../nbs/13_runs.ipynb #e9f50bdc
 def merged_models(run: Run) -> dict[str, Path]:
     "Merged model of every training step, in order; those that exist."
     found = {s.id: run.dir / "models" / s.id / "merged" for s in run.plan}
@@ -320,7 +308,7 @@ def start_model(step: OpenStep) -> Path | None:
     if models: step.uses(list(models.values())[-1])
     return list(models.values())[-1] if models else None
 
-# %% ../nbs/13_runs.ipynb #c792efba
+# %% ../nbs/13_runs.ipynb #c3e3266f
 class Progress:
     "A bar in the notebook, and a line for the terminal; call it with (done, total), or use `update`."
     def __init__(self,
@@ -347,12 +335,12 @@ class Progress:
     def __enter__(self): return self
     def __exit__(self, *_): self.bar.close()
 
-# %% ../nbs/13_runs.ipynb #12057565
+# %% ../nbs/13_runs.ipynb #c93e4047
 def bar(step: OpenStep, what: str, total: int | None = None) -> Progress:
     "A progress bar of this step."
     return Progress(what, total, step.path("logs", f"{step.id}.progress"))
 
-# %% ../nbs/13_runs.ipynb #1f192e8e
+# %% ../nbs/13_runs.ipynb #d9ffab4e
 def seed_everything(
     seed: int,
     threads: int = 0,      # torch threads; 0: as torch likes
@@ -382,7 +370,7 @@ def open_step(
     seed_everything(run.steps[step_id]["seed"], run.settings.threads)
     return OpenStep(run, step_id, by_hand)
 
-# %% ../nbs/13_runs.ipynb #6d5ad5c3
+# %% ../nbs/13_runs.ipynb #163db6b8
 _BY_HAND = contextlib.ExitStack()
 
 def run_lock_open(run: Run) -> None:
@@ -401,7 +389,66 @@ def finish(
     if step.by_hand: _BY_HAND.close()
     return entry
 
-# %% ../nbs/13_runs.ipynb #14d81975
+# %% ../nbs/13_runs.ipynb #ee72e8e3
+def program_files(step: OpenStep, completions: Iterable[Completion], folder: str) -> list[str]:
+    "Write each completion's program as `<folder>/<problem>.py` (`--1`, `--2` for further samples); paths relative to the run folder."
+    from grpo_lab.teacher import file_stem
+    names = []
+    for c in completions:
+        names.append(f"{folder}/{file_stem(c.problem_id)}{f'--{c.sample}' if c.sample else ''}.py")
+        atomic_write(step.dir / names[-1], (c.code if c.code is not None else c.text).rstrip("\n") + "\n")
+    step.makes(folder)
+    return names
+
+def compile_result(name: str, verdict: Verdict) -> str:
+    "What building and checking one program gave, as text."
+    lines = [f"file: {name}", f"status: {verdict.status}", f"seconds: {verdict.seconds:.2f}"]
+    if verdict.drc_errors is not None: lines += [f"DRC errors: {verdict.drc_errors}", f"LVS errors: {verdict.lvs_errors}", f"devices: {verdict.devices} of {verdict.devices_expected}"]
+    lines += [f"{d.get('kind')} {d.get('rule')} x{d.get('count', 1)}: {d.get('description', '')}" for d in verdict.error_details]
+    return "\n".join([*lines, *(["log:", verdict.log.rstrip()] if verdict.log.strip() else [])]) + "\n"
+
+# %% ../nbs/13_runs.ipynb #8e4f6643
+def judge(
+    step: OpenStep,
+    verifier: Any,                      # from `open_verifier`
+    problems: Iterable[Problem],
+    completions: list[Completion],
+    part: str,                          # of the ledger
+    **columns: Any,                     # the same for all rows: model, iteration, step
+) -> list[Verdict]:                     # in the order of the completions
+    "Verify completions, with a bar, and write their rows into the ledger."
+    from grpo_lab.rewards import layout_reward
+    by = {p.id: p for p in problems}
+    with bar(step, f"verify {part}", len(completions)) as tell:
+        verdicts = verifier.verify([(by[c.problem_id], c.code) for c in completions], progress=tell)
+    rows = [ledger_row(by[c.problem_id], c, v, reward=layout_reward(v), **columns) for c, v in zip(completions, verdicts)]
+    step.ledger.write(step.id, rows, part)
+    return verdicts
+
+# %% ../nbs/13_runs.ipynb #013ab357
+def layout_results(verdict: Verdict) -> dict:
+    "One entry of evaluation/output.json."
+    def part(kind, errors):
+        return {"passed": verdict.status == "ok" and errors == 0, "errors": errors,
+                "error_details": [d for d in verdict.error_details if d.get("kind") == kind] or ([] if verdict.status == "ok" else [{"kind": "run", "rule": verdict.status, "description": verdict.log[-300:], "count": 1, "boxes": []}])}
+    return {"drc_result": part("drc", verdict.drc_errors), "lvs_result": part("lvs", verdict.lvs_errors)}
+
+# %% ../nbs/13_runs.ipynb #05528dc6
+def trainer_watch(step: OpenStep, what: str = "train"):
+    "A callback for SFT and GRPO trainers of this step."
+    from transformers import TrainerCallback
+    log = step.path("training_data", f"{step.id}.log.jsonl")
+    class Watch(TrainerCallback):
+        def on_train_begin(self, args, state, control, **kw): self.bar = bar(step, what, state.max_steps)
+        def on_step_end(self, args, state, control, **kw): self.bar(state.global_step, state.max_steps)
+        def on_log(self, args, state, control, logs=None, **kw):
+            row = {"step": state.global_step, **{k: v for k, v in (logs or {}).items() if isinstance(v, (int, float))}}
+            with open(log, "a", encoding="utf-8") as f: f.write(json.dumps(row) + "\n")
+        def on_train_end(self, args, state, control, **kw): self.bar.__exit__()
+    step.makes(f"training_data/{step.id}.log.jsonl")
+    return Watch()
+
+# %% ../nbs/13_runs.ipynb #baf9c34c
 class StepFailed(RunError):
     "A step ended in an error; what was done before it is kept."
 
@@ -431,7 +478,7 @@ def _whole(notebook: Path) -> bool:
     try: return bool(json.loads(notebook.read_text(encoding="utf-8"))["cells"])
     except (OSError, ValueError, KeyError): return False
 
-# %% ../nbs/13_runs.ipynb #27e8296d
+# %% ../nbs/13_runs.ipynb #8aacbd9d
 def redo(run: Run, step_id: str) -> None:
     "Mark a step and all later ones as not done. Raises `RunError` where the run does not have it."
     ids = list(run.steps)
