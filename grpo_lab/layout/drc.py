@@ -108,9 +108,10 @@ def _table() -> list[Rule]:
         width(name + (".1a" if layer in ("lvtn", "rpm") else ".1"), layer, w, dw)
         space(name + (".2a" if layer in ("ncm", "hvi") else ".2"), layer, s, ds)
     width("hvtr.1", "hvtr", 0.38, "hvtr.1")
-    add("hvtr.2", "separate", ("hvtr", "hvtp"), 0.38, "hvtr and hvtp are at least 0.38 um apart", "hvtr.2")
+    add("hvtr.2", "apart", ("hvtr", "hvtp"), 0.38, "hvtr and hvtp do not overlap and are at least 0.38 um apart", ("hvtr.2", "MR_hvtr.CON.1"))
+    width("tunm.1", "tunm", 0.41, "tunm.1")
+    space("tunm.2", "tunm", 0.5, "tunm.2")
     add("tunm.8", "forbidden", "tunm", 0, "tunm belongs to memory cores only", "MR_tunm.CON.1")
-    add("rdl.5", "forbidden", "rdl", 0, "the redistribution layer is not for circuits", "MR_rdl.CON.1")
     # diffusion and tap
     width("difftap.1", "diff", 0.15, ("difftap.1_a", "difftap.1"))
     width("difftap.1_tap", "tap", 0.15, ("MR_diff.WID.2", "difftap.1_b"))
@@ -166,7 +167,7 @@ def _table() -> list[Rule]:
     # local interconnect
     width("li.1", "li", 0.17, "li.1")
     space("li.3", "li", 0.17, "li.3")
-    corner("li.5", "li", "licon", 0.08, "li.5")
+    add("li.5", "adjacent_li", ("li", "licon"), 0.08, "local interconnect covers its licon and reaches at least 0.08 um beyond it on one of any two adjacent sides", "li.5")
     area("li.6", "li", 0.0561, "li.6")
     width("li.7", "li_rs", 0.29, "MR_li.WID.4")
     add("ct.1", "cut", "mcon", 0.17, "mcon contacts are squares of exactly 0.17 um", ("MR_mcon.WID.1", "MR_mcon.LEN.1", "MR_mcon.ANG.1"))
@@ -219,6 +220,9 @@ def _table() -> list[Rule]:
     encl("m5.3", "m5", "via4", 0.31, ("m5.3", "MR_met5.CON.1"))
     area("m5.4", "m5", 4.0, "MR_met5.AR.1")
     space("pad.2", "pad", 1.27, "pad.2")
+    width("rdl.1", "rdl", 10.0, "MR_rdl.WID.1")
+    space("rdl.2", "rdl", 10.0, "MR_rdl.SP.1")
+    add("rdl.5", "forbidden", "rdl", 0, "the redistribution layer is not for circuits", "MR_rdl.CON.1")
     # grid and angles, on every drawn layer that is manufactured
     straight = {"diff", "tap", "poly", "licon", "mcon", "via", "via2", "via3", "via4", "li", "capm"}
     deck_name = {"mcon": "ct"}
@@ -301,11 +305,15 @@ class _Shapes:
         return region
 
 
-def _square_edges(metal: kdb.Region, cut: kdb.Region, d: int) -> kdb.Region:
-    "Cuts that `metal` does not reach beyond by d on one of any two adjacent sides."
-    # fine if metal reaches d beyond on both of two opposite sides: then every corner has one such side
+def _adjacent(s, r, d):
+    "Covered cuts that the metal does not reach beyond by d on one of any two adjacent sides."
+    metal, cut = s[r.layers[0]], s[r.layers[1]]
+    # fine where metal reaches d beyond on both of two opposite sides: then every corner has one such side
     sideways, upright = metal.sized(-d, 0, 2), metal.sized(0, -d, 2)
-    return (cut - (cut - metal).extents()).not_inside(sideways).not_inside(upright) if cut.count() else cut
+    out = [cut.inside(metal).not_inside(sideways).not_inside(upright)]
+    if r.check == "adjacent_li":  # no other rule is about contacts that stick out of local interconnect
+        out.append(cut.interacting(metal).not_inside(metal).not_outside(metal))
+    return out
 
 
 def _cut(s, r, d, exact=False):
@@ -374,9 +382,11 @@ _CHECKS = {  # each returns a list of Region / Edges / EdgePairs whose members a
     "space": lambda s, r, d: [s[r.layers[0]].space_check(d)],
     "metal_space": _metal_space,
     "separate": lambda s, r, d: [s[r.layers[0]].separation_check(s[r.layers[1]], d)],
+    "apart": lambda s, r, d: [s[r.layers[0]].separation_check(s[r.layers[1]], d), s[r.layers[0]] & s[r.layers[1]]],
     "enclose": _enclose,
     "reach": lambda s, r, d: [s[r.layers[0]].enclosing_check(s[r.layers[1]], d)],
-    "adjacent": lambda s, r, d: [_square_edges(s[r.layers[0]], s[r.layers[1]], d)],
+    "adjacent": _adjacent,
+    "adjacent_li": _adjacent,
     "area": lambda s, r, d: [s[r.layers[0]].with_area(0, round(r.value * 1e6), False)],
     "holes": lambda s, r, d: [s[r.layers[0]].holes().with_area(0, round(r.value * 1e6), False)],
     "cut": _cut,
@@ -429,7 +439,9 @@ def check(layout: kdb.Layout,  # a layout as read from GDS; it is not changed
                         [[b.left, b.bottom, b.right, b.top]])]
     shapes, found = _Shapes(layout, top), []
     for rule in RULES:
-        if (only is not None and rule.name not in only) or shapes[rule.layers[0]].is_empty():
+        # what a rule is about: for an enclosure the inner shape, so that a contact without any metal is found too
+        subject = rule.layers[1] if rule.check in ("enclose", "adjacent", "adjacent_li") else rule.layers[0]
+        if (only is not None and rule.name not in only) or shapes[subject].is_empty():
             continue
         count, boxes = 0, []
         for result in _CHECKS[rule.check](shapes, rule, round(rule.value * 1000)):
