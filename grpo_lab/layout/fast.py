@@ -10,8 +10,8 @@ Where stock builds spend their time, and what stands here instead:
   call. `light_cell` calls the same function with the same checks, decorator and locking, and names cells by a counter.
 - every port is copied through a full constructor that snaps it to the grid with general numpy calls; the copies here
   compute the same numbers with fewer steps.
-- `ComponentReference.ports` recomputes every port at every look; here it is one matrix operation, and renaming the
-  ports of a reference looks twice instead of three times per port.
+- `ComponentReference.ports` recomputes every port at every look; here it is one matrix operation, and renaming ports
+  looks twice in all instead of three times for each.
 
 Nothing here changes a shape: tests/test_layout_fast.py builds varied layouts both ways and demands XOR = 0.
 """
@@ -95,6 +95,8 @@ def _patch_snap() -> None:
 # ---- ports ---------------------------------------------------------------------------------------------------------
 
 def _patch_ports() -> None:
+    from collections.abc import Mapping
+
     import numpy as np
     from gdsfactory.component import Component
     from gdsfactory.component_reference import ComponentReference, _rotate_points
@@ -104,33 +106,64 @@ def _patch_ports() -> None:
 
     new, array = Port.__new__, np.array
 
-    def copy_port(self, name=None):
-        "What Port.copy does, without the constructor's checks of values it has already checked."
-        if self.width is None or self.layer is None or self.width < 0:
-            return stock_copy(self, name)
-        try:  # snap_to_grid of two numbers, without numpy's overhead
-            nm = int(get_grid_size() * 1000)
-            x, y = self.center
-            center = array((nm * round(float(x) * 1e3 / nm) / 1e3, nm * round(float(y) * 1e3 / nm) / 1e3))
-        except (TypeError, ValueError, OverflowError):
-            return stock_copy(self, name)
-        port = new(Port)
-        port.name = name or self.name
-        port.center = center
-        angle = self.orientation
-        port.orientation = angle % 360 if angle else angle
-        port.parent = self.parent
-        port.info = self.info
-        port.port_type = self.port_type
-        port.cross_section = self.cross_section
-        port.shear_angle = self.shear_angle
-        port.layer = tuple(self.layer) if isinstance(self.layer, list) else self.layer
-        port.width = self.width
-        return port
+    def copies(ports, name=None):
+        "Copies as Port.copy makes them, without the constructor's checks of values it has checked already."
+        nm = int(get_grid_size() * 1000)
+        for port in ports:
+            values = port.__dict__.copy()
+            try:  # snap_to_grid of two numbers, without numpy's overhead
+                x, y = values["center"].tolist() if type(values["center"]) is np.ndarray else values["center"]
+                values["center"] = array((nm * round(x * 1e3 / nm) / 1e3, nm * round(y * 1e3 / nm) / 1e3))
+                plain = values["width"] >= 0 and values["layer"] is not None and type(port) is Port
+            except (TypeError, ValueError, OverflowError):
+                plain = False
+            if not plain:
+                yield stock_copy(port, name)
+                continue
+            values.pop("reference", None)
+            if values["orientation"]:
+                values["orientation"] = values["orientation"] % 360
+            if type(values["layer"]) is list:
+                values["layer"] = tuple(values["layer"])
+            if name:
+                values["name"] = name
+            port = new(Port)
+            port.__dict__ = values
+            yield port
 
     stock_copy = Port.copy
-    Port.copy = copy_port
+    Port.copy = lambda self, name=None: next(copies((self,), name))
+    Port.copy.__name__ = "copy"
     Port._copy = lambda self: self.copy()
+
+    def add_ports(self, ports, prefix="", suffix="", **kwargs):
+        "Component.add_ports, many at a time."
+        ports = list(ports.values() if isinstance(ports, Mapping) else ports)
+        if kwargs or not all(isinstance(port, Port) for port in ports):
+            return stock_add_ports(self, ports, prefix, suffix, **kwargs)
+        mine = self.ports
+        for port, copy in zip(ports, copies(ports)):
+            name = copy.name = f"{prefix}{port.name}{suffix}"
+            copy.parent = self
+            if name in mine:
+                raise ValueError(f"add_port() Port name {name!r} exists in {self.name!r}")
+            mine[name] = copy
+
+    stock_add_ports = Component.add_ports
+    Component.add_ports = add_ports
+
+    def __init__(self, component, *args, **kwargs):
+        "The stock constructor, with its copies of the component's ports made together."
+        own, component_ports = component.ports, {}
+        component.ports = component_ports
+        try:
+            stock_init(self, component, *args, **kwargs)
+        finally:
+            component.ports = own
+        self._local_ports = dict(zip(own, copies(own.values())))
+
+    stock_init = ComponentReference.__init__
+    ComponentReference.__init__ = __init__
 
     def ports(self):
         "The reference's ports, moved as the reference is: one matrix operation for all of them."
@@ -141,7 +174,7 @@ def _patch_ports() -> None:
             if flip:
                 points[:, 1] = -points[:, 1]
             points = _rotate_points(points, angle=rotation, center=[0, 0]) + origin
-            for (name, port), center in zip(own.items(), points):
+            for (name, port), center in zip(list(own.items()), points):
                 mine = local.get(name)
                 if mine is None:
                     mine = local[name] = port.copy()
@@ -173,7 +206,7 @@ def _patch_rename() -> None:
     """glayout renames the ports of a reference one by one and looks at `.ports` three times for each: quadratic.
 
     Looking recreates a renamed port from the parent's and drops names the parent does not have; this does the same in
-    one pass. Components keep the stock function.
+    one pass.
     """
     from typing import Callable, Union
 
@@ -184,17 +217,28 @@ def _patch_rename() -> None:
     from pydantic import validate_arguments
 
     stock = port_utils.rename_component_ports
+    by_orientation = port_utils.rename_ports_by_orientation__call
+    raw_by_orientation = by_orientation.raw_function
 
     @validate_arguments
     def rename_component_ports(custom_comp: Union[Component, ComponentReference],
                                rename_function: Callable[[str, Port], str]) -> Union[Component, ComponentReference]:
-        if not isinstance(custom_comp, ComponentReference):
-            return stock(custom_comp, rename_function)
-        local, own, pairs = custom_comp.ports, custom_comp.parent.ports, []
+        if rename_function is by_orientation:
+            rename_function = raw_by_orientation  # its arguments are a name and a port already
+        local, pairs = custom_comp.ports, []
         for name, port in local.items():
             if name != port.name:
                 raise ValueError("component may have an invalid ports dict")
             pairs.append((name, rename_function(name, port)))
+        if not isinstance(custom_comp, ComponentReference):
+            for old, name in pairs:
+                if old not in local:
+                    raise KeyError("name " + str(old) + " not in component ports")
+                port = local.pop(old)
+                port.name = name
+                local[name] = port
+            return custom_comp
+        own = custom_comp.parent.ports
         for old, name in pairs:
             port = local.pop(old)
             port.name = name

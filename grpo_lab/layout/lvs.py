@@ -8,13 +8,8 @@ Three steps, all on the flattened top cell:
    implant), MIM capacitors (capm over met3), wiring up to met5, wells and taps. The p-substrate is one global net. Text
    labels are never read: a candidate's names are not evidence.
 2. Devices in parallel are merged on both sides, so fingers, multipliers and columns are free choices.
-3. `match` compares the two graphs by colour refinement: each device starts with its kind, each net with the terminals on
-   it, and round by round both take up their neighbours' colours. The first round in which the two sides differ gives the
-   count: nets and devices of one side without a partner on the other. An open is then about 3 (one net missing, two
-   extra), a wrong size 2 (one device missing, one extra), where KLayout's own count saturates. Zero is only given after an
-   exact isomorphism has been found.
-
-Sizes agree within 1 % or 11 nm, whichever is larger (glayout snaps to 10 nm).
+3. `match` compares the two graphs; what has no partner is counted. An open is about 3 (one net missing, two extra), a wrong
+   size 2 (one device missing, one extra), where KLayout's own count saturates. Zero means an exact isomorphism was found.
 """
 from __future__ import annotations
 
@@ -22,6 +17,7 @@ from collections import Counter
 
 import klayout.db as db
 
+from .match import Graph, kinship, match, same_size
 from .spice import Device, merge, read
 
 # layer, datatype of sky130A as published (skywater-pdk.readthedocs.io, "Layers Definitions")
@@ -31,7 +27,6 @@ LAYERS = {
     "via2": (69, 44), "met3": (70, 20), "via3": (70, 44), "capm": (89, 44), "met4": (71, 20), "via4": (71, 44),
     "met5": (72, 20),
 }
-RELATIVE, ABSOLUTE = 0.01, 0.011  # tolerance on sizes: 1 %, 11 nm
 SUBSTRATE = "substrate"
 MAX_BOXES = 20
 
@@ -133,160 +128,7 @@ def _extract(layout, top):
     return l2n, L
 
 
-# ---- 2. the graph of one side ------------------------------------------------------------------------------------------
-
-_ROLES = {"mimcap": ("plate", "plate")}
-_MOS = ("drain/source", "gate", "drain/source", "bulk")
-
-
-def _roles(device: Device) -> tuple:
-    return _ROLES.get(device.kind, _MOS)
-
-
-class Graph:
-    "Devices and the nets that touch them; nets without a device are wiring that cannot matter."
-
-    def __init__(self, devices: list):
-        self.devices = devices
-        self.pins: dict = {}  # net -> [(role, device index)]
-        for index, device in enumerate(devices):
-            for role, net in zip(_roles(device), device.nets):
-                self.pins.setdefault(net, []).append((role, index))
-
-    def refine(self, device_colours: list, net_colours: dict) -> tuple:
-        "One round: nets take up the devices on them, then devices take up their nets."
-        nets = {net: hash((net_colours[net], tuple(sorted((role, device_colours[i]) for role, i in pins))))
-                for net, pins in self.pins.items()}
-        devices = []
-        for colour, device in zip(device_colours, self.devices):
-            ends = sorted((role, nets[net]) for role, net in zip(_roles(device), device.nets))
-            devices.append(hash((colour, tuple(ends))))
-        return devices, nets
-
-
-def _close(a: float, b: float, extra: float = 1.0) -> bool:
-    return abs(a - b) <= max(RELATIVE * abs(b), ABSOLUTE * extra)
-
-
-def _same_size(layout: Device, reference: Device) -> bool:
-    if layout.kind != reference.kind:
-        return False
-    if layout.kind == "mimcap":  # both sides of the plate may be off by the tolerance
-        return _close(layout.size["area"], reference.size["area"], 2 * reference.size["area"] ** 0.5)
-    return _close(layout.size["w"], reference.size["w"]) and _close(layout.size["l"], reference.size["l"])
-
-
-def _sizes(layout: list, reference: list) -> tuple:
-    "A size class for every device: the reference's own, and for the layout's the nearest one within tolerance."
-    classes: list = []  # one representative reference device per class
-    reference_class = []
-    for device in reference:
-        for index, other in enumerate(classes):
-            if device.kind == other.kind and all(abs(device.size[k] - other.size[k]) < 1e-6 for k in device.size):
-                break
-        else:
-            index = len(classes)
-            classes.append(device)
-        reference_class.append(index)
-    layout_class = []
-    for device in layout:
-        fits = [(sum(abs(device.size[k] - c.size[k]) for k in device.size), i)
-                for i, c in enumerate(classes) if _same_size(device, c)]
-        layout_class.append(min(fits)[1] if fits else f"{device.kind}{sorted((k, round(v, 3)) for k, v in device.size.items())}")
-    return layout_class, reference_class
-
-
-# ---- 3. matching -------------------------------------------------------------------------------------------------------
-
-def _difference(a, b) -> tuple:
-    "What a has too many of, and what b has too many of, as Counters."
-    a, b = Counter(a), Counter(b)
-    return a - b, b - a
-
-
-def _isomorphic(a: Graph, b: Graph, colours_a, colours_b, budget: list) -> bool:
-    "Exact: refine until stable; where several look alike, pick one of a and try its likes in b."
-    (da, na), (db_, nb) = colours_a, colours_b
-    classes = -1
-    while True:
-        if Counter(da) != Counter(db_) or Counter(na.values()) != Counter(nb.values()):
-            return False
-        now = len(set(da)) + len(set(na.values()))
-        if now == classes:
-            break
-        classes = now
-        da, na = a.refine(da, na)
-        db_, nb = b.refine(db_, nb)
-    alike = [colour for colour, count in Counter(da).items() if count > 1]
-    if not alike:  # every device has one partner, and nets are told apart by their devices or truly interchangeable
-        return True
-    budget[0] -= 1
-    if budget[0] < 0:
-        return False
-    colour = min(alike, key=lambda c: (Counter(da)[c], c))
-    first = da.index(colour)
-    marked = list(da)
-    marked[first] = hash((colour, "picked"))
-    for index, other in enumerate(db_):
-        if other == colour:
-            trial = list(db_)
-            trial[index] = marked[first]
-            if _isomorphic(a, b, (marked, na), (trial, nb), budget):
-                return True
-    return False
-
-
-def match(layout: list, reference: list) -> tuple:
-    """Compare merged devices of a layout with those of the reference.
-
-    Returns (devices of the layout without partner, devices of the reference without partner, nets likewise, note): lists
-    of indices and net keys. All empty means equal.
-    """
-    a, b = Graph(layout), Graph(reference)
-    size_a, size_b = _sizes(layout, reference)
-    # sizes of devices, and local wiring by kind: counted together
-    lost_a, lost_b = _difference([hash(c) for c in size_a], [hash(c) for c in size_b])
-    devices_a, devices_b = _pick([hash(c) for c in size_a], lost_a), _pick([hash(c) for c in size_b], lost_b)
-    kinds_a, kinds_b = [hash(d.kind) for d in layout], [hash(d.kind) for d in reference]
-    zero_a, zero_b = dict.fromkeys(a.pins, 0), dict.fromkeys(b.pins, 0)
-    _, nets_a = a.refine(kinds_a, zero_a)
-    _, nets_b = b.refine(kinds_b, zero_b)
-    more_a, more_b = _difference(nets_a.values(), nets_b.values())
-    found = (devices_a, devices_b, _pick_nets(nets_a, more_a), _pick_nets(nets_b, more_b))
-    if any(found):
-        return (*found, "")
-    # alike so far: refine with sizes until the sides differ or nothing changes
-    colours_a, colours_b = ([hash(c) for c in size_a], zero_a), ([hash(c) for c in size_b], zero_b)
-    for _ in range(len(layout) + len(a.pins) + 1):
-        before = len(set(colours_a[0])) + len(set(colours_a[1].values()))
-        colours_a, colours_b = a.refine(*colours_a), b.refine(*colours_b)
-        lost_a, lost_b = _difference(colours_a[0], colours_b[0])
-        more_a, more_b = _difference(colours_a[1].values(), colours_b[1].values())
-        if lost_a or lost_b or more_a or more_b:
-            return (_pick(colours_a[0], lost_a), _pick(colours_b[0], lost_b), _pick_nets(colours_a[1], more_a),
-                    _pick_nets(colours_b[1], more_b), "")
-        if len(set(colours_a[0])) + len(set(colours_a[1].values())) == before:
-            break
-    if not _isomorphic(a, b, colours_a, colours_b, [2000]):
-        return [], [], [], [], "the parts agree one by one but are not wired as the same circuit"
-    return [], [], [], [], ""
-
-
-def _pick(colours: list, lost: Counter) -> list:
-    lost, out = Counter(lost), []
-    for index, colour in enumerate(colours):
-        if lost[colour] > 0:
-            lost[colour] -= 1
-            out.append(index)
-    return out
-
-
-def _pick_nets(colours: dict, lost: Counter) -> list:
-    keys = list(colours)
-    return [keys[i] for i in _pick([colours[k] for k in keys], lost)]
-
-
-# ---- what a student reads ----------------------------------------------------------------------------------------------
+# ---- 2. what a student reads ----------------------------------------------------------------------------------------------
 
 def compare(layout: db.Layout, top: db.Cell, netlist: str) -> dict:
     """Compare the flattened `top` with the trusted netlist text.
@@ -296,10 +138,11 @@ def compare(layout: db.Layout, top: db.Cell, netlist: str) -> dict:
     """
     reference = read(netlist)
     found = Extracted(layout, top)
-    lost_a, lost_b, nets_a, nets_b, note = match(found.devices, reference.devices)
-    details = _device_details(found, reference, lost_a, lost_b) + _net_details(found, reference, nets_a, nets_b)
-    if note:
-        details.append(_detail("circuit", note, 2))
+    missed = match(found.devices, reference.devices)
+    details = (_device_details(found, reference, missed.devices_a, missed.devices_b) +
+               _net_details(found, reference, missed.nets_a, missed.nets_b))
+    if missed.note:
+        details.append(_detail("circuit", missed.note, 2))
     return {"errors": sum(d["count"] for d in details), "devices": len(found.devices),
             "devices_expected": len(reference.devices), "details": details}
 
@@ -310,15 +153,17 @@ def _detail(rule: str, description: str, count: int, boxes=()) -> dict:
 
 def _device_details(found: Extracted, reference, lost_a: list, lost_b: list) -> list:
     details, extra = [], list(lost_a)
-    for index in lost_b:
+    kin_a, kin_b = kinship(found.devices, reference.devices)
+    for index in sorted(lost_b, key=lambda i: kin_b[i] not in {kin_a[j] for j in lost_a}):  # sure pairs first
         wanted = reference.devices[index]
         alike = [i for i in extra if found.devices[i].kind == wanted.kind]
         name = "/".join(wanted.names[:2]) + ("/..." if len(wanted.names) > 2 else "")
         if alike:  # one of the same kind is too many: a wrong size rather than a missing device
-            got = min(alike, key=lambda i: sum(abs(found.devices[i].size[k] - wanted.size[k]) for k in wanted.size))
+            got = min(alike, key=lambda i: (kin_a[i] != kin_b[index],
+                                            sum(abs(found.devices[i].size[k] - wanted.size[k]) for k in wanted.size)))
             extra.remove(got)
             device = found.devices[got]
-            if _same_size(device, wanted):
+            if same_size(device, wanted):
                 details.append(_detail("device wiring", f"device {wanted.describe()} ({name}) is connected to other nets "
                                        "than in the netlist", 2, device.boxes))
             else:

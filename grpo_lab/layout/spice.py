@@ -31,8 +31,8 @@ class Device:
     boxes: list = field(default_factory=list)
 
     def describe(self) -> str:
-        "What a student reads: `nfet w=6 l=0.15`."
-        return self.kind + "".join(f" {key}={value:.4g}" for key, value in self.size.items() if key in ("w", "l", "area"))
+        "What a student reads: `nfet total w=6 l=0.15`."
+        return self.kind + "".join(f" {dict(w='total w', l='l', area='area')[key]}={value:.4g}" for key, value in self.size.items())
 
 
 @dataclass
