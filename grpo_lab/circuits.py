@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['MODELS', 'Card', 'FAMILIES', 'TIMES', 'PLACED', 'Terminal', 'POOLS', 'WIDTHS', 'LENGTHS', 'TOTALS', 'OPTIONS',
-           'PLANS', 'NP', 'COUNTS', 'SYSTEM', 'spice', 'merged', 'netlist_key', 'Device', 'tags', 'words', 'cards',
-           'size', 'gap', 'Spec', 'family', 'script', 'Transistor', 'Columns', 'Mirror', 'Interdigitated', 'Centred',
-           'DiffPair', 'Centroid', 'NPair', 'TransmissionGate', 'CapArray', 'TotalWidth', 'Placed', 'route_rows',
-           'route_stack', 'joined', 'Joined', 'RowPair', 'StackPair', 'RowThree', 'Series', 'Diode', 'Inverter',
-           'Ratio', 'grid', 'devices', 'with_devices', 'plan', 'column_specs', 'centred_specs', 'np_specs', 'cap_specs',
-           'total_specs', 'ratio_specs', 'space', 'turns', 'choices', 'problem', 'make_problems', 'data_dir',
-           'save_problems', 'load_problems', 'prompt_messages', 'pick']
+           'PLANS', 'NP', 'FINGERS', 'COUNTS', 'SYSTEM', 'spice', 'merged', 'netlist_key', 'Device', 'tags', 'words',
+           'cards', 'size', 'gap', 'Spec', 'family', 'script', 'Transistor', 'Columns', 'Mirror', 'Interdigitated',
+           'Centred', 'DiffPair', 'Centroid', 'NPair', 'TransmissionGate', 'CapArray', 'TotalWidth', 'Placed',
+           'route_rows', 'route_stack', 'joined', 'Joined', 'RowPair', 'StackPair', 'RowThree', 'Series', 'Diode',
+           'Inverter', 'Ratio', 'grid', 'devices', 'with_devices', 'plan', 'column_specs', 'centred_specs', 'np_specs',
+           'cap_specs', 'total_specs', 'ratio_specs', 'space', 'turns', 'choices', 'problem', 'make_problems',
+           'data_dir', 'save_problems', 'load_problems', 'prompt_messages', 'pick', 'family_rows']
 
-# %% ../nbs/03_circuits.ipynb #bb473dd8
+# %% ../nbs/03_circuits.ipynb #8ac52ef6
 import itertools, math, random, re
 from collections import defaultdict
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Iterable, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from .records import Problem, digest, read_jsonl, write_jsonl
 
-# %% ../nbs/03_circuits.ipynb #a7df06cf
+# %% ../nbs/03_circuits.ipynb #ebde95f3
 MODELS = {"n": "sky130_fd_pr__nfet_01v8", "p": "sky130_fd_pr__pfet_01v8", "c": "sky130_fd_pr__cap_mim_m3_1"}
 Card = tuple[str, str, float, float, int]
 
@@ -34,7 +34,7 @@ def spice(
     lines = [f"X{i} {nets_} {MODELS[k]} l={l:g} w={w:g} m={m}" for i, (k, nets_, w, l, m) in enumerate(cards, 1)]
     return "\n".join([f".subckt {name} {' '.join(nets)}", *lines, f".ends {name}"]) + "\n"
 
-# %% ../nbs/03_circuits.ipynb #800d7303
+# %% ../nbs/03_circuits.ipynb #b1bb9b70
 def merged(
     netlist: str,          # text made by `spice`
 ) -> list[tuple]:          # (model, length, terminals, total width or area): terminals are (role, net) pairs
@@ -51,7 +51,7 @@ def merged(
         total[key] += amount * size["m"]
     return [(*key, round(v, 4)) for key, v in total.items()]
 
-# %% ../nbs/03_circuits.ipynb #9acf58d4
+# %% ../nbs/03_circuits.ipynb #3933032f
 def netlist_key(
     netlist: str,
     rounds: int = 4,       # how far a difference may be from where it is noticed
@@ -66,7 +66,7 @@ def netlist_key(
         colour = defaultdict(str, {net: digest(*sorted(marks)) for net, marks in seen.items()})
     return digest(*sorted(repr((m, l, a, sorted((r, colour[n]) for r, n in t))) for m, l, t, a in devices))
 
-# %% ../nbs/03_circuits.ipynb #2843291c
+# %% ../nbs/03_circuits.ipynb #5f781a46
 class Device(BaseModel):
     "One transistor as glayout's `nmos` and `pmos` draw it."
     model_config = ConfigDict(extra="forbid")
@@ -96,7 +96,7 @@ class Device(BaseModel):
     def a_mos(self) -> str: return {"n": "an nmos", "p": "a pmos"}[self.kind]
     def call(self) -> str: return f"{self.mos}(sky130, {self.arguments()})"
 
-# %% ../nbs/03_circuits.ipynb #2676fa53
+# %% ../nbs/03_circuits.ipynb #0298f9c2
 def tags(self: Device) -> list[str]:
     "What is unusual about this transistor; part of the name of a composition."
     return [self.kind] + [n for n, on in [("length", self.length > 0.15), ("rows", self.multipliers > 1), ("nodummy", not self.dummies),
@@ -119,7 +119,7 @@ def cards(self: Device, d: str = "D", g: str = "G", s: str = "S", b: str = "B") 
 
 Device.tags, Device.words, Device.cards = tags, words, cards
 
-# %% ../nbs/03_circuits.ipynb #0f964a20
+# %% ../nbs/03_circuits.ipynb #9265bf0f
 def size(self: Device) -> tuple[float, float]:
     "Width and height of the drawn cell in um (a fit to glayout 0.2.0 on sky130, good to about 0.1 um)."
     pitch = self.length + (0.5 if self.length < 0.17 else 0.33)
@@ -136,7 +136,7 @@ def gap(a: Device, b: Device) -> float:
 
 Device.size = size
 
-# %% ../nbs/03_circuits.ipynb #045cc8c6
+# %% ../nbs/03_circuits.ipynb #d423e210
 class Spec(BaseModel):
     "What a problem is made of. Subclasses are families."
     model_config = ConfigDict(extra="forbid")
@@ -151,7 +151,7 @@ class Spec(BaseModel):
     def tags(self) -> list[str]: raise NotImplementedError
 
     def composition(self) -> str: return f"{self.family}:{'+'.join(self.tags())}"
-    def params(self) -> dict: return self.model_dump(exclude=set(self.free))
+    def params(self) -> dict: return self.model_dump(mode="json", exclude=set(self.free))
     def netlist(self) -> str: return spice(self.cards())
     def prompt(self, rng: random.Random) -> str:
         "One of the phrasings."
@@ -168,7 +168,7 @@ def script(*lines: str, imports: str = "") -> str:
     "A program: its import line and its body."
     return "\n".join([f"from glayout import {imports}", *lines])
 
-# %% ../nbs/03_circuits.ipynb #81c163c6
+# %% ../nbs/03_circuits.ipynb #4934b47f
 @family
 class Transistor(Spec):
     "One transistor with its options."
@@ -181,7 +181,7 @@ class Transistor(Spec):
     def cards(self): return self.device.cards()
     def program(self): return script(f"component = {self.device.call()}", imports=f"{self.device.mos}, sky130")
 
-# %% ../nbs/03_circuits.ipynb #ee3ec89e
+# %% ../nbs/03_circuits.ipynb #8f9b6446
 class Columns(Spec):
     "Two transistors in alternating columns."
     kind: Literal["n", "p"] = "n"
@@ -226,7 +226,7 @@ class Interdigitated(Columns):
         f = f"two_{self.kind}fet_interdigitized"
         return script(f"component = {f}(sky130, {self.arguments('dummy')})", imports=f"{f}, sky130")
 
-# %% ../nbs/03_circuits.ipynb #8f113329
+# %% ../nbs/03_circuits.ipynb #56cc09ba
 class Centred(Spec):
     "Two nmos in four quarters around a common centre: AB over BA."
     width: float = Field(3, gt=0)            # um, of one finger
@@ -263,7 +263,7 @@ class Centroid(Centred):
     def cards(self): return self.two("D1 G1 S1 B", "D2 G2 S2 B")
     def program(self): return script(f"component = common_centroid_ab_ba(sky130, {self.arguments()})", imports="common_centroid_ab_ba, sky130")
 
-# %% ../nbs/03_circuits.ipynb #b8668f36
+# %% ../nbs/03_circuits.ipynb #611235ab
 TIMES = {2: "twice", 3: "three times"}
 class NPair(Spec):
     "An nmos and a pmos."
@@ -311,7 +311,7 @@ class CapArray(Spec):
     def cards(self): return [("c", "TOP BOT", *self.size, self.rows * self.columns)]
     def program(self): return script(f"component = mimcap_array(sky130, rows={self.rows}, columns={self.columns}, size=({self.size[0]:g}, {self.size[1]:g}))", imports="mimcap_array, sky130")
 
-# %% ../nbs/03_circuits.ipynb #4881b1f0
+# %% ../nbs/03_circuits.ipynb #f1e5fa6e
 @family
 class TotalWidth(Spec):
     "One transistor without dummies, given by its total width."
@@ -335,7 +335,7 @@ class TotalWidth(Spec):
     def cards(self): return self.device().cards()
     def program(self): return Transistor(device=self.device()).program()
 
-# %% ../nbs/03_circuits.ipynb #66c89e29
+# %% ../nbs/03_circuits.ipynb #32323a15
 PLACED = ("from glayout.backend import Component", "component = Component()")
 class Placed(Spec):
     "Transistors placed by the program."
@@ -363,7 +363,7 @@ def route_stack(names: list[str], side: str, a: str = "a", b: str = "b") -> list
     if len(ports) == 1: return [f'component << c_route(sky130, {a}.ports["{ports[0]}"], {b}.ports["{ports[0]}"])']
     return [f"for t in [{', '.join(chr(34) + p + chr(34) for p in ports)}]:", f"    component << c_route(sky130, {a}.ports[t], {b}.ports[t])"]
 
-# %% ../nbs/03_circuits.ipynb #5dd315bb
+# %% ../nbs/03_circuits.ipynb #8b0ddb65
 Terminal = Literal["gate", "source", "drain"]
 def joined(device: Device, names: Iterable[str], count: int) -> list[Card]:
     "Cards of `count` equal transistors that share the terminals named."
@@ -401,7 +401,7 @@ class StackPair(Joined):
         d = self.device
         return script(*PLACED, f"m = {d.call()}", "a = component << m", "b = component << m", self.move("b", d, d, "m", "y"), *route_stack([*self.joins], self.side), imports=f"{d.mos}, sky130, c_route")
 
-# %% ../nbs/03_circuits.ipynb #919de4eb
+# %% ../nbs/03_circuits.ipynb #da1f51e7
 @family
 class RowThree(Joined):
     "Three equal transistors in a row."
@@ -431,7 +431,7 @@ class Series(Placed):
         return script(*PLACED, f"m = {d.call()}", "a = component << m", "b = component << m", self.move("b", d, d, "m", "y"),
                       f'component << c_route(sky130, a.ports["drain_{s}"], b.ports["source_{s}"])', imports=f"{d.mos}, sky130, c_route")
 
-# %% ../nbs/03_circuits.ipynb #379a8926
+# %% ../nbs/03_circuits.ipynb #feca08ed
 @family
 class Diode(Placed):
     "A transistor tied to itself: gate to drain (a diode), or gate to source (off for good)."
@@ -480,11 +480,11 @@ class Ratio(Placed):
         return script(*PLACED, f"a = component << {a.call()}", f"b = component << {b.call()}", self.move("b", a, b, "", "x"), *route_rows(["gate", "source"]), *tie,
                       imports=f"{self.kind}mos, sky130, straight_route" + ", c_route" * self.mirror)
 
-# %% ../nbs/03_circuits.ipynb #1610345a
+# %% ../nbs/03_circuits.ipynb #340b1d78
 POOLS = ("train", "explore", "parameters", "composition")
 WIDTHS = {False: (1.5, 2, 3, 4, 5, 6, 8), True: (2.5, 3.5, 4.5, 7, 9)}        # um; True: held out
 LENGTHS = {False: (0.3, 0.5, 1), True: (0.4, 0.6, 0.8)}                      # um
-TOTALS = {False: (4, 6, 8, 9, 10, 12, 16, 18, 24), True: (5, 14, 15, 20, 21, 28)}   # um
+TOTALS = {False: (3, 4, 6, 8, 9, 10, 12, 16, 18, 22, 24, 30, 32, 36), True: (5, 14, 15, 20, 21, 28)}   # um
 
 def grid(cls: type[Spec], **axes: Iterable) -> list[Spec]:
     "Every combination of the values given."
@@ -502,7 +502,7 @@ def devices(
     lengths = LENGTHS[held] if "length" in names else (0.15,)
     return [Device(kind=kind, width=w, fingers=f, length=l, **fixed) for w, f, l in itertools.product(widths or WIDTHS[held], fingers, lengths)]
 
-# %% ../nbs/03_circuits.ipynb #01ac9dc5
+# %% ../nbs/03_circuits.ipynb #96132b66
 def with_devices(cls: type[Spec], plan: dict[str, list[tuple]], pool: str, fingers=(1, 2, 3, 4), widths=None) -> list[Spec]:
     "Specs that hold one Device: `plan` lists per pool (kind, options, further fields...)."
     held = pool == "parameters"
@@ -528,7 +528,7 @@ plan(StackPair, train="n.plain.gate n.plain.drain n.plain.gate+source p.plain.ga
 plan(Series, train="n.plain n.length", explore="p.nodummy", composition="p.plain p.length n.nodnwell")
 plan(RowThree, train="n.plain.gate p.plain.gate n.plain.source", explore="p.plain.source", composition="n.plain.gate+source p.plain.drain")
 
-# %% ../nbs/03_circuits.ipynb #6f694da3
+# %% ../nbs/03_circuits.ipynb #a9ad5708
 def column_specs(cls: type[Spec], pool: str, columns=(1, 2, 3, 4)) -> list[Spec]:
     "Mirrors and interdigitated pairs."
     held, picks = pool == "parameters", {"train": "n p n.length p.nodummy", "explore": "p.length.nodummy", "composition": "p.length n.nodummy n.length.nodummy"}
@@ -547,11 +547,11 @@ def np_specs(cls: type[Spec], pool: str, picks: dict[str, str]) -> list[Spec]:
     for word in picks.get("train" if held else pool, "").split():
         o = word.split("."); fingers = ((2, 2), (3, 3), (2, 4)) if "fingers" in o else ((1, 1),)
         if "times" in o: fingers = tuple(f for f in fingers if f[0] == f[1])
-        for w, k, f, l in itertools.product((2.5, 3.5, 4.5) if held else (1, 1.5, 2, 3, 4), (2, 3) if "times" in o else (1, 2, 3), fingers, LENGTHS[held] if "length" in o else (0.15,)):
+        for w, k, f, l in itertools.product((2.5, 3.5, 5.5) if held else (1, 1.5, 2, 3, 4), (2, 3) if "times" in o else (1, 2, 3), fingers, LENGTHS[held] if "length" in o else (0.15,)):
             out.append(cls(widths=(w, k * w), fingers=f, length=l, times="times" in o))
     return out
 
-# %% ../nbs/03_circuits.ipynb #01c80b0e
+# %% ../nbs/03_circuits.ipynb #4b93fd2d
 def cap_specs(pool: str) -> list[Spec]:
     "Capacitor arrays; the bottom plate must stay within what one array may hold."
     held = pool == "parameters"; sides = (4.5, 7, 9, 11) if held else (4, 5, 6, 8, 10)
@@ -575,27 +575,30 @@ def total_specs(pool: str) -> list[Spec]:
 def ratio_specs(pool: str) -> list[Spec]:
     "Ratios by hand; the mirror is a composition of the pair and the diode."
     held = pool == "parameters"; picks = {"train": [("n", False), ("p", False)], "explore": [("p", True)], "composition": [("n", True)]}
-    return [s for kind, m in picks.get("train" if held else pool, []) for s in grid(Ratio, kind=(kind,), width=WIDTHS[held], k=(2, 3, 4), mirror=(m,))]
+    return [s for kind, m in picks.get("train" if held else pool, []) for s in grid(Ratio, kind=(kind,), width=WIDTHS[held], k=(2, 3, 4, 6) if not held else (3, 5, 8), mirror=(m,))]
 
-# %% ../nbs/03_circuits.ipynb #960e5482
+# %% ../nbs/03_circuits.ipynb #60784e30
 NP = {"transmission_gate": dict(train="plain fingers times length", composition="fingers.times fingers.length times.length"),
       "inverter": dict(train="plain fingers length", explore="fingers.length", composition="times fingers.times")}
+
+_few, _rows = (1, 2, 3, 4), {"train": (1, 2, 4, 6), "explore": (3, 5, 7), "parameters": (2, 3, 5, 8), "composition": (2, 4, 6)}
+FINGERS = {"transistor": {p: _few for p in POOLS}, "row_pair": _rows, "row_three": {p: tuple(f for f in v if f < 7) for p, v in _rows.items()}}
 
 def space(name: str, pool: str) -> list[Spec]:
     "Every spec of a family that may go into a pool."
     cls = FAMILIES[name]
-    if name in PLANS: return with_devices(*PLANS[name], pool, widths=None if name == "transistor" else (1.5, 2, 3, 4, 5, 6), fingers=(1, 2, 3) if name == "row_three" else (1, 2, 3, 4))
+    if name in PLANS: return with_devices(*PLANS[name], pool, widths=None if name == "transistor" else (1.5, 2, 3, 4, 5, 6), fingers=FINGERS.get(name, FINGERS["transistor"])[pool])
     if name in NP: return np_specs(cls, pool, NP[name])
     if issubclass(cls, Columns): return column_specs(cls, pool)
     if issubclass(cls, Centred): return centred_specs(cls, pool)
     return {"cap_array": cap_specs, "total_width": total_specs, "ratio_pair": ratio_specs}[name](pool)
 
 COUNTS = {  # how many of each pool: train, explore, parameters, composition
-    "transistor": (28, 4, 6, 6), "current_mirror": (14, 2, 4, 3), "diff_pair": (12, 0, 4, 1), "common_centroid": (9, 0, 3, 1), "interdigitated": (12, 2, 4, 3),
-    "transmission_gate": (12, 0, 4, 3), "cap_array": (12, 0, 4, 2), "total_width": (16, 4, 6, 3), "diode": (10, 2, 3, 3), "row_pair": (22, 6, 6, 6),
-    "stack_pair": (14, 4, 4, 4), "series": (8, 2, 2, 3), "row_three": (8, 2, 2, 2), "inverter": (12, 2, 4, 2), "ratio_pair": (8, 3, 3, 2)}
+    "transistor": (24, 4, 5, 6), "current_mirror": (12, 2, 3, 3), "diff_pair": (9, 0, 3, 1), "common_centroid": (9, 0, 3, 1), "interdigitated": (10, 2, 3, 2),
+    "transmission_gate": (12, 0, 3, 3), "cap_array": (9, 0, 3, 1), "total_width": (16, 6, 6, 3), "diode": (10, 2, 3, 3), "row_pair": (22, 8, 7, 6),
+    "stack_pair": (14, 4, 5, 4), "series": (8, 2, 2, 3), "row_three": (8, 3, 2, 2), "inverter": (12, 3, 4, 2), "ratio_pair": (10, 4, 3, 2)}
 
-# %% ../nbs/03_circuits.ipynb #79878d62
+# %% ../nbs/03_circuits.ipynb #48967c21
 def turns(specs: list[Spec], rng: random.Random) -> list[Spec]:
     "Shuffled, with compositions taking turns."
     by = defaultdict(list)
@@ -618,7 +621,7 @@ def problem(spec: Spec, pool: str, number: int, rng: random.Random) -> Problem:
     return Problem(id=f"{spec.family}_{'h' if held else 't'}{number:02d}", task="circuits", family=spec.family, prompt=spec.prompt(rng), entry_point="component",
                    reference=spec.program() + "\n", spec=more, split="heldout" if held else "train")
 
-# %% ../nbs/03_circuits.ipynb #0fa2291f
+# %% ../nbs/03_circuits.ipynb #922960b4
 def make_problems(
     seed: int = 7,
 ) -> list[Problem]:       # training problems first, then held-out ones, families in order
@@ -636,7 +639,7 @@ def make_problems(
             if want: raise ValueError(f"family {name}, pool {pool}: {want} problems short; widen space() or lower COUNTS")
     return sorted(out, key=lambda p: (p.split == "heldout", [*COUNTS].index(p.family)))
 
-# %% ../nbs/03_circuits.ipynb #62d8cada
+# %% ../nbs/03_circuits.ipynb #c8442d3f
 def data_dir() -> Path:
     "Where the shipped problems are: beside the package in a clone."
     return Path(__file__).resolve().parent.parent / "data" / "circuits"
@@ -656,7 +659,7 @@ def load_problems(
     files = [path] if path.suffix == ".jsonl" else [path / f"{s}.jsonl" for s in ("train", "heldout") if split in (None, s)]
     return [p for f in files for p in read_jsonl(f, Problem) if split in (None, p.split)]
 
-# %% ../nbs/03_circuits.ipynb #c9f56ebb
+# %% ../nbs/03_circuits.ipynb #3dba62bc
 SYSTEM = "You write glayout programs for sky130. Leave the layout in `component`."
 
 def prompt_messages(
@@ -679,3 +682,15 @@ def pick(
     if sum(map(len, by.values())) < n: raise ValueError(f"only {sum(map(len, by.values()))} problems match, {n} wanted; lower n or loosen `use` and `max_difficulty`")
     for group in by.values(): rng.shuffle(group)
     return [p for row in itertools.zip_longest(*by.values()) for p in row if p is not None][:n]
+
+# %% ../nbs/03_circuits.ipynb #f95090c3
+def family_rows(problems: list[Problem]) -> list[dict[str, Any]]:
+    "A row a family: counts, difficulty, lengths in characters, and one prompt."
+    out = []
+    for name, cls in FAMILIES.items():
+        own = [p for p in problems if p.family == name]
+        kind = lambda k: sum(p.spec["kind"] == k for p in own)
+        out.append(dict(family=name, difficulty=cls.difficulty, sft=sum("sft" in p.spec["use"] for p in own), rl=sum(p.spec["use"] == "rl" for p in own), parameters=kind("parameters"),
+                        composition=kind("composition"), prompt_chars=round(sum(len(p.prompt) for p in own) / max(1, len(own))),
+                        program_chars=round(sum(len(p.reference) for p in own) / max(1, len(own))), example=own[0].prompt if own else ""))
+    return out
