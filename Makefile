@@ -67,5 +67,5 @@ $(VENV)/.made-dev: $(VENV)/.made-user
 	@touch $@
 
 $(VENV)/.made-layout: grpo_lab/layout/requirements.txt $(VENV)/.made-user
-	$(BIN)/python -m grpo_lab.layout.env
+	$(BIN)/python -W ignore -m grpo_lab.layout.env
 	@touch $@

@@ -1,0 +1,154 @@
+"""The command line: help, settings, exit codes, JSON."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from grpo_lab import cli
+from grpo_lab.config import load_settings
+from grpo_lab.runs import create_run
+
+COMMANDS = ("run", "resume", "report", "verify", "eval", "check", "lab", "runs")
+
+
+def grpo_lab(*argv, **kw):
+    return subprocess.run([sys.executable, "-m", "grpo_lab.cli", *argv], capture_output=True, text=True, timeout=120, **kw)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command, capsys):
+    with pytest.raises(SystemExit) as e:
+        cli.main([command, "--help"])
+    text = capsys.readouterr().out
+    assert e.value.code == 0 and f"grpo-lab {command}" in text and len(text) > 150
+
+
+def test_the_overview_names_every_command_and_the_exit_codes(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    text = capsys.readouterr().out
+    assert all(f"    {c} " in text for c in COMMANDS) and "exit codes" in text
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["check"], ["runs"], ["run", "--settings"]])
+def test_light_commands_import_nothing_heavy(argv):
+    heavy = ("torch", "transformers", "trl", "peft", "datasets", "pandas", "matplotlib", "papermill", "numpy")
+    code = ("import sys\nfrom grpo_lab.cli import main\n"
+            f"try: main({argv!r})\nexcept SystemExit: pass\n"
+            f"print('HEAVY', [m for m in {heavy!r} if m in sys.modules])")
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout
+    assert "HEAVY []" in out, out[-300:]
+
+
+def test_settings_are_listed(capsys):
+    assert cli.main(["run", "--settings", "--json"]) == 0
+    rows = {r["setting"]: r for r in json.loads(capsys.readouterr().out)}
+    assert rows["grpo.num_generations"]["type"] == "int" and rows["seed"]["meaning"]
+
+
+@pytest.mark.parametrize("argv, words", [
+    (["run", "--set", "grpo.num_generation=8"], "did you mean 'grpo.num_generations'"),
+    (["run", "--set", "grpo.num_generations=many"], "'grpo.num_generations' = 'many'"),
+    (["run", "--set", "seed"], "write it as name=value"),
+    (["run", "--profile", "laptob"], "did you mean 'laptop'"),
+    (["run", "--task", "circuit"], "'task' = 'circuit'"),
+    (["run", "--file", "no-such.json"], "no such settings file"),
+    (["run", "--run-id", "../up", "--profile", "smoke"], "run id '../up'"),
+    (["resume", "nothing-of-that-name"], "there is no run"),
+    (["verify", "no-such.py", "--problem", "x"], "no file no-such.py"),
+])
+def test_mistakes_end_with_code_2_and_name_themselves(argv, words, capsys):
+    assert cli.main(argv) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_an_unknown_command_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit) as e:
+        cli.main(["trian"])
+    assert e.value.code == 2
+
+
+def test_check_says_what_is_missing_and_what_it_costs(capsys, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    code = cli.main(["check", "--json"])
+    rows = {r["part"]: r for r in json.loads(capsys.readouterr().out)}
+    assert {"torch", "GPU", "layout interpreter", "sandbox", "KLayout program", "Magic", "model hub", "teacher endpoint"} <= set(rows)
+    assert all(r["have"] or r["cost"] for r in rows.values()), "a lack without its cost"
+    assert rows["model hub"]["detail"].startswith("switched off")
+    assert code == (0 if all(r["have"] for r in rows.values() if r["needed"]) else 3)
+
+
+def test_check_without_a_layout_interpreter_is_code_3(capsys, monkeypatch):
+    monkeypatch.setenv("GRPO_LAB_LAYOUT_PYTHON", "/no/such/python")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert cli.main(["check"]) == 3
+    assert "LACK layout interpreter" in capsys.readouterr().out
+    assert cli.main(["run", "--profile", "smoke"]) == 3
+    assert "grpo_lab.layout.env" in capsys.readouterr().err
+
+
+def test_an_unreachable_hub_costs_little(monkeypatch):
+    assert cli.reachable("http://127.0.0.1:9", 0.5) is False
+
+
+def test_runs_are_listed_and_other_settings_refused(tmp_path, capsys):
+    settings = ["--profile", "smoke", "--set", f"outputs={tmp_path}", "--set", "student.model=tiny-1m"]
+    create_run(load_settings("smoke", sets=settings[3::2]), "mine")
+    assert cli.main(["runs", "--outputs", str(tmp_path), "--json"]) == 0
+    assert [(r["run"], r["state"], r["done"]) for r in json.loads(capsys.readouterr().out)] == [("mine", "unfinished", 0)]
+    assert cli.main(["run", *settings, "--set", "seed=5", "--run-id", "mine"]) == 2
+    assert "seed: 0 -> 5" in capsys.readouterr().err
+
+
+def test_verify_needs_a_known_problem_and_good_tests(tmp_path, capsys):
+    program = tmp_path / "p.py"
+    program.write_text("component = 1\n")
+    assert cli.main(["verify", str(program)]) == 2
+    assert "--problem" in capsys.readouterr().err
+    assert cli.main(["verify", str(program), "--problem", "transistor_x00"]) == 2
+    assert "near it" in capsys.readouterr().err
+    (tmp_path / "t.json").write_text('{"a": 1}')
+    assert cli.main(["verify", str(program), "--tests", str(tmp_path / "t.json")]) == 2
+    assert "list of assert statements" in capsys.readouterr().err
+
+
+def test_verify_against_asserts(tmp_path):
+    pytest.importorskip("grpo_lab.sandbox", reason="no sandbox")
+    from grpo_lab import sandbox
+    if not hasattr(sandbox, "verify_code"):
+        pytest.skip("the sandbox judges no asserts yet")
+    (tmp_path / "good.py").write_text("def f(x): return x + 1\n")
+    (tmp_path / "bad.py").write_text("def f(x): return x\n")
+    (tmp_path / "t.json").write_text('["assert f(1) == 2", "assert f(-1) == 0"]')
+    for name, code, passed in (("good", 0, 2), ("bad", 1, 0)):
+        done = grpo_lab("verify", str(tmp_path / f"{name}.py"), "--tests", str(tmp_path / "t.json"), "--json")
+        assert done.returncode == code, done.stderr
+        assert json.loads(done.stdout)["passed"] == passed
+
+
+def test_verify_a_layout_program(tmp_path):
+    pytest.importorskip("grpo_lab.verify")
+    from grpo_lab.circuits import load_problems
+    from grpo_lab.layout.env import is_ready
+    if not is_ready():
+        pytest.skip("no layout interpreter")
+    problem = next(p for p in load_problems("train") if p.family == "transistor")
+    (tmp_path / "good.py").write_text(problem.reference)
+    (tmp_path / "empty.py").write_text("from glayout.backend import Component\ncomponent = Component()\n")
+    answers = {}
+    for name, code in (("good", 0), ("empty", 1)):
+        done = grpo_lab("verify", "--task", "circuits", "--problem", problem.id, str(tmp_path / f"{name}.py"), "--json")
+        assert done.returncode == code, done.stderr + done.stdout
+        answers[name] = json.loads(done.stdout)
+    assert answers["good"]["clean"] and answers["good"]["drc_errors"] == answers["good"]["lvs_errors"] == 0
+    assert answers["empty"]["drc_errors"] == 0 and not answers["empty"]["clean"] and answers["empty"]["reward"] < answers["good"]["reward"]
+
+
+def test_the_installed_command_is_this_one():
+    script = Path(sys.executable).with_name("grpo-lab")
+    if not script.exists():
+        pytest.skip("grpo-lab is not installed beside this interpreter")
+    done = subprocess.run([str(script), "--version"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout.startswith("grpo-lab ")
