@@ -298,7 +298,7 @@ class LayoutService:
                 if verdict["status"] == "ok":
                     verdict["gds"] = body
                 if outcome.log and verdict["status"] == "ok":
-                    verdict["log"] = outcome.log[-LOG:]
+                    verdict["log"] = _cut(outcome.log)
             else:
                 verdict = self._failed(*_message(kind, body), netlist)
         elif outcome.reason == "sandbox":
@@ -349,10 +349,11 @@ class LayoutService:
             self._decks.put(deck)
 
     def _failed(self, status: str, log: str, netlist: str) -> dict:
-        lines = [line for line in log.strip().splitlines() if line.strip()]
-        detail = {"kind": "run", "rule": status, "description": (lines[-1] if lines else status)[:300], "count": 1, "boxes": []}
+        lines = [line.strip() for line in log.strip().splitlines() if line.strip()]
+        said = "; ".join(lines[:2]) if lines else status  # the line of the program, and what it led to
+        detail = {"kind": "run", "rule": status, "description": said[:300], "count": 1, "boxes": []}
         return {"status": status, "passed": 0, "total": 0, "drc_errors": None, "lvs_errors": None, "devices": None,
-                "devices_expected": len(spice.read(netlist).devices), "error_details": [detail], "log": log[-LOG:],
+                "devices_expected": len(spice.read(netlist).devices), "error_details": [detail], "log": _cut(log),
                 "seconds": 0.0, "gds": None}
 
     # -- verdicts remembered -------------------------------------------------------------------------------------------------
@@ -375,6 +376,11 @@ class LayoutService:
             self._cache[item] = {**verdict, "gds": None} if len(self._cache) > 256 else verdict
             while len(self._cache) > CACHE:
                 self._cache.popitem(last=False)
+
+
+def _cut(log: str) -> str:
+    "Both ends of a long log: what happened stands first, what was printed follows."
+    return log if len(log) <= LOG else f"{log[:LOG // 2]}\n[...]\n{log[-LOG // 2:]}"
 
 
 def _message(kind: bytes, body: bytes) -> tuple:
