@@ -9,10 +9,10 @@ __all__ = ['HUES', 'OUTCOME_COLOURS', 'MEASURE_COLOURS', 'GROUP_COLOURS', 'INK',
            'errors_table', 'plot_errors', 'rules_table', 'plot_rules', 'rewards_table', 'plot_rewards',
            'rewards_by_model_table', 'plot_rewards_by_model', 'groups_table', 'plot_groups', 'advantages_table',
            'plot_advantages', 'zero_variance_table', 'plot_zero_variance', 'training_table', 'plot_curve', 'loss_table',
-           'plot_loss', 'plot_training', 'example_log', 'timeline_table', 'plot_timeline', 'issue_type', 'issues_table',
-           'plot_issues', 'layouts_table', 'plot_layouts', 'to_svg']
+           'plot_loss', 'plot_losses', 'plot_training', 'example_log', 'timeline_table', 'plot_timeline', 'issue_type',
+           'issues_table', 'plot_issues', 'layouts_table', 'plot_layouts', 'to_svg']
 
-# %% ../nbs/14_plots.ipynb #efe8ad9d
+# %% ../nbs/14_plots.ipynb #7b83ce26
 import json, math, textwrap
 from pathlib import Path
 from typing import Any, Callable, Iterable
@@ -20,7 +20,7 @@ from .evaluate import (GROUP_OUTCOMES, MEASURES, _column, groups, heldout, outco
                                table_by_family, table_by_step)
 from .ledger import REWARD_PREFIX
 
-# %% ../nbs/14_plots.ipynb #ca9e3b7a
+# %% ../nbs/14_plots.ipynb #4bd7cb60
 HUES = {"orange": "#E69F00", "sky": "#56B4E9", "green": "#009E73", "yellow": "#C9B400", "blue": "#2A7FC9", "vermillion": "#D55E00", "purple": "#CC79A7", "grey": "#8B949E"}
 OUTCOME_COLOURS = {  # verdicts from worst to best; "clean" and "dirty" split the status "ok"
     "no_code": "#6E7681", "syntax_error": "#8E6BB8", "refused": "#5B4A8A", "timeout": "#B08FD8", "memory": "#8A7D9B",
@@ -30,7 +30,7 @@ GROUP_COLOURS = {"varied": HUES["blue"], "all pass": HUES["green"], "all fail": 
 INK = {False: {"ink": "#1F2328", "muted": "#656D76", "grid": "#D8DEE4", "paper": "#FFFFFF"},      # light
        True: {"ink": "#E6EDF3", "muted": "#8D96A0", "grid": "#30363D", "paper": "#0D1117"}}       # dark
 
-# %% ../nbs/14_plots.ipynb #075da5ba
+# %% ../nbs/14_plots.ipynb #572f0ce5
 def step_colour(name: str) -> str:
     "The colour of a step of the run: grey base, purple stage 1, blues for stage 2 (deeper with each iteration), vermillion stage 3."
     number = [int(x) for x in str(name).replace("-", "_").split("_") if x.isdigit()]
@@ -40,7 +40,7 @@ def step_colour(name: str) -> str:
     mix = lambda a, b: round(int(a, 16) * (1 - w) + int(b, 16) * w)
     return "#" + "".join(f"{mix(HUES['sky'][i:i + 2], HUES['blue'][i:i + 2]):02X}" for i in (1, 3, 5))
 
-# %% ../nbs/14_plots.ipynb #4bc957c4
+# %% ../nbs/14_plots.ipynb #feb61918
 def style(dark: bool = False) -> dict[str, Any]:    # for matplotlib.rc_context
     "matplotlib settings of the lab."
     c = INK[dark]
@@ -51,7 +51,7 @@ def style(dark: bool = False) -> dict[str, Any]:    # for matplotlib.rc_context
             "axes.titlepad": 10, "xtick.major.size": 0, "ytick.major.size": 0, "legend.frameon": False, "legend.fontsize": 8.5, "lines.linewidth": 2,
             "lines.solid_capstyle": "round", "figure.constrained_layout.use": True, "text.parse_math": False, "svg.fonttype": "path", "svg.hashsalt": "grpo_lab"}
 
-# %% ../nbs/14_plots.ipynb #e0bad817
+# %% ../nbs/14_plots.ipynb #8c78d3fb
 class Empty(Exception):
     "There is nothing to draw yet; the message says what is missing."
 
@@ -64,7 +64,7 @@ def _figure(width: float, height: float):
             buf = io.BytesIO(); self.savefig(buf, format="png", dpi=110); return buf.getvalue()
     return Picture(figsize=(width, height))
 
-# %% ../nbs/14_plots.ipynb #befa8e21
+# %% ../nbs/14_plots.ipynb #c8cfa641
 def _title(ax, text: str) -> None:
     "Say what the picture shows: over the whole figure where the axes are alone in it, else over the axes."
     fig = ax.figure; alone = getattr(fig, "alone", False); width = fig.get_size_inches()[0] * (1 if alone else ax.get_position().width)
@@ -77,7 +77,7 @@ def title_of(fig) -> str:
     titles = [fig.get_suptitle(), *(a.get_title(loc="left") for a in fig.axes)]
     return " ".join(" ".join(t.split()) for t in titles if t)
 
-def picture(width: float = 7.2, height: float = 3.4) -> Callable:
+def picture(width: float = 6.6, height: float = 3.3) -> Callable:
     "Makes `draw(ax, df, *more)` into `plot(df, *more, ax=None, dark=False) -> Figure`; `draw` raises `Empty` when it has nothing to show."
     def decorate(draw: Callable) -> Callable:
         import inspect
@@ -99,7 +99,7 @@ def _nothing(ax, text: str) -> None:
     ax.clear(); ax.set_axis_off(); ax.figure.suptitle("")
     ax.text(0.5, 0.5, textwrap.fill(text, 60), ha="center", va="center", transform=ax.transAxes, color=ax.xaxis.label.get_color())
 
-# %% ../nbs/14_plots.ipynb #5360528a
+# %% ../nbs/14_plots.ipynb #b21bea14
 def _share_axis(ax, low: float = 0.0) -> None:
     "The y axis is a share, in percent."
     ax.set_ylim(low, 1.02); ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %"); ax.set_yticks([0, .25, .5, .75, 1])
@@ -114,7 +114,7 @@ def _spread(values: list[float], gap: float) -> list[float]:
         if not moved: break
     return out
 
-# %% ../nbs/14_plots.ipynb #d9d02e94
+# %% ../nbs/14_plots.ipynb #efa620be
 def read_log(run_dir: str | Path, step: str):   # -> pandas.DataFrame, one row a logged optimiser step, columns as TRL logs them
     "The training curve of a step of the run; no rows while there is none."
     import pandas as pd
@@ -135,10 +135,10 @@ def read_feedback(run_dir: str | Path):         # -> pandas.DataFrame: iteration
         for a in analysis: rows.append({"iteration": it, "file": f.stem, "issue": a.get("issue", ""), **{k: (a.get("explanation") or {}).get(k, "") for k in ("problem", "reason", "fix")}, "fixed_code": doc.get("fixed_code", "")})
     return pd.DataFrame(rows, columns=["iteration", "file", "issue", "problem", "reason", "fix", "fixed_code"])
 
-# %% ../nbs/14_plots.ipynb #7a31a6de
+# %% ../nbs/14_plots.ipynb #752bd11f
 def heldout_table(df): return table_by_step(df)
 
-@picture(7.6, 3.8)
+@picture(6.6, 3.6)
 def plot_heldout(ax, df):
     "Held-out shares by step: parses, runs, DRC clean, LVS clean, both clean with its interval."
     t = heldout_table(df)
@@ -154,10 +154,10 @@ def plot_heldout(ax, df):
 
 def _step_words(name: str) -> str: return "the base model" if name == "base" else step_label(name)
 
-# %% ../nbs/14_plots.ipynb #2d5b34a5
+# %% ../nbs/14_plots.ipynb #14f75f2c
 def family_table(df): return table_by_family(df)
 
-@picture(7.6, 3.4)
+@picture(6.8, 3.2)
 def plot_family(ax, df):
     "Both-clean share by family and step, as a heat map with its numbers written in."
     t = family_table(df)
@@ -175,11 +175,11 @@ def _heat(ax, values, rows: list[str], columns: list[str], fmt: Callable, top: f
     ax.set_yticks([i + .5 for i in range(len(rows))], rows); ax.set_xticks([i + .5 for i in range(len(columns))], columns); ax.spines["bottom"].set_visible(False)
     for i, row in enumerate(values):
         for j, v in enumerate(row):
-            if v == v: ax.text(j + .5, i + .5, fmt(v), ha="center", va="center", fontsize=8.5, color="white" if v / top > .6 else ax.title.get_color())
+            if v == v: ax.text(j + .5, i + .5, fmt(v), ha="center", va="center", fontsize=8.5, color="#FDFDFD" if v / top > .6 else ax.title.get_color())
 
 def _rgb(colour: str) -> tuple[float, ...]: return tuple(int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5))
 
-# %% ../nbs/14_plots.ipynb #a3c1ff26
+# %% ../nbs/14_plots.ipynb #c44b2d21
 def verdicts(df):   # -> pandas.Series of the keys of OUTCOME_COLOURS, same index
     "Status of each row, with 'ok' split into clean and dirty."
     o = outcomes(df); s = _column(df, "status").astype("string").fillna("no_code")
@@ -194,8 +194,8 @@ def problems_table(df):   # -> pandas.DataFrame: index (family, problem_id), a c
     t.columns.name = None
     return t.map(lambda v: list(OUTCOME_COLOURS)[int(v)] if v == v else None)
 
-# %% ../nbs/14_plots.ipynb #afbcc93b
-@picture(7.6, 3.2)
+# %% ../nbs/14_plots.ipynb #faced20a
+@picture(7.0, 3.1)
 def plot_problems(ax, df):
     "Every held-out problem (columns) under every step (rows), coloured by its best verdict."
     import numpy as np
@@ -213,7 +213,7 @@ def plot_problems(ax, df):
     _verdict_legend(ax, [n for n in names if (t == n).any().any()])
     _title(ax, _churn(t))
 
-# %% ../nbs/14_plots.ipynb #437d801d
+# %% ../nbs/14_plots.ipynb #3eef26d3
 def _churn(t) -> str:
     "What happened to the problems between the first and the last step."
     n, last = len(t), t.columns[-1]; ok = t == "clean"; ever = ok.any(axis=1)
@@ -226,7 +226,7 @@ def _verdict_legend(ax, names: list[str]) -> None:
     from matplotlib.patches import Patch
     ax.legend(handles=[Patch(color=OUTCOME_COLOURS[n], label=n.replace("_", " ")) for n in reversed(names)], loc="upper center", bbox_to_anchor=(.5, -.16), ncols=min(8, max(1, len(names))), handlelength=1, handleheight=1, columnspacing=1.2)
 
-# %% ../nbs/14_plots.ipynb #1e93f491
+# %% ../nbs/14_plots.ipynb #8b15e253
 _WORDS = {"no_code": "answers without a program", "syntax_error": "syntax errors", "refused": "refused programs", "timeout": "timeouts", "memory": "out of memory", "runtime_error": "exceptions", "dirty": "layouts with errors"}
 
 def statuses_table(df, by: str = "model"):   # -> pandas.DataFrame: index by, columns the verdicts from worst to best; shares of rows
@@ -240,8 +240,8 @@ def statuses_table(df, by: str = "model"):   # -> pandas.DataFrame: index by, co
     t = t.reindex(columns=[v for v in OUTCOME_COLOURS if v in t.columns]).rename_axis(columns=None)
     return t.reindex(step_order(t.index)).rename_axis(by) if by == "model" else t
 
-# %% ../nbs/14_plots.ipynb #fde7eb25
-@picture(7.2, 3.4)
+# %% ../nbs/14_plots.ipynb #20bcecc4
+@picture(6.6, 3.3)
 def plot_statuses(ax, df, by: str = "model"):
     "Verdicts as a stack of shares, clean at the bottom."
     t = statuses_table(df, by)
@@ -260,7 +260,7 @@ def plot_statuses(ax, df, by: str = "model"):
     ends = (clean.iloc[:3].mean(), clean.iloc[-3:].mean()) if wide else (clean.iloc[0], clean.iloc[-1])
     _title(ax, f"Clean layouts: {percent(ends[0])} → {percent(ends[1])}" + (f"; what remains is mostly {_WORDS[worst]}" if worst else "; nothing else remains"))
 
-# %% ../nbs/14_plots.ipynb #57fbec34
+# %% ../nbs/14_plots.ipynb #a07ede9b
 def errors_table(df):   # -> pandas.DataFrame by step: built (layouts), drc and lvs (mean errors among built)
     "Mean DRC and LVS errors among the layouts that were built, on held-out problems."
     import pandas as pd
@@ -269,7 +269,7 @@ def errors_table(df):   # -> pandas.DataFrame by step: built (layouts), drc and 
     g = d.groupby("step"); t = g.mean(); t.insert(0, "built", g.size())
     return t.reindex(step_order(t.index))
 
-@picture(7.2, 3.2)
+@picture(6.6, 3.1)
 def plot_errors(ax, df):
     "Mean DRC and LVS errors of a built layout, by step."
     t = errors_table(df)
@@ -281,7 +281,7 @@ def plot_errors(ax, df):
     total = t.drc + t.lvs
     _title(ax, f"A built layout has {total.iloc[-1]:.1f} DRC + LVS errors on average after {step_label(t.index[-1])}" + (f" ({total.iloc[0]:.1f} with {_step_words(t.index[0])})" if len(t) > 1 else ""))
 
-# %% ../nbs/14_plots.ipynb #2608382e
+# %% ../nbs/14_plots.ipynb #5ab1856b
 def rules_table(df, stage: str | None = None, top: int = 10):   # -> pandas.DataFrame: kind, rule, description, layouts (with it), errors (sum)
     "Which DRC rules and LVS mismatches occur, in how many completions; `stage` None: all of the frame."
     import pandas as pd
@@ -295,7 +295,7 @@ def rules_table(df, stage: str | None = None, top: int = 10):   # -> pandas.Data
     t = d.groupby(["kind", "rule"]).agg(description=("description", "first"), layouts=("count", "size"), errors=("count", "sum")).reset_index()
     return t.sort_values(["layouts", "errors"], ascending=False).head(top).reset_index(drop=True)
 
-@picture(7.2, 3.4)
+@picture(6.6, 3.3)
 def plot_rules(ax, df, stage: str | None = None, top: int = 10):
     "The most frequent rules broken."
     t = rules_table(df, stage, top)
@@ -307,7 +307,7 @@ def plot_rules(ax, df, stage: str | None = None, top: int = 10):
     ax.grid(True, axis="x"); ax.grid(False, axis="y"); ax.set_xlabel("completions with this error"); ax.xaxis.get_major_locator().set_params(integer=True); ax.margins(x=.08)
     _title(ax, f"Most frequent: {t.kind[0].upper()} {t.rule[0]}, in {t.layouts[0]} completions")
 
-# %% ../nbs/14_plots.ipynb #7c8e8a82
+# %% ../nbs/14_plots.ipynb #36d14b4f
 def _rewards(df, key, name: str):   # -> pandas.DataFrame by key: completions, mean, std, min, q25, median, q75, max, clean
     "Summary of the rewards of rows, grouped by a key."
     import pandas as pd
@@ -320,8 +320,8 @@ def rewards_table(df, stage: str = "3_grpo"):
     rows = df[(_column(df, "stage").astype("string") == stage).fillna(False).astype(bool)]
     return _rewards(rows, _column(rows, "step").astype("Int64"), "step")
 
-# %% ../nbs/14_plots.ipynb #efee80a7
-@picture(7.2, 3.4)
+# %% ../nbs/14_plots.ipynb #904a1d1e
+@picture(6.6, 3.3)
 def plot_rewards(ax, df, stage: str = "3_grpo"):
     "Reward distribution by optimiser step: range, middle half, median and mean."
     t = rewards_table(df, stage)
@@ -339,13 +339,13 @@ def _ends(s, n: int = 3) -> tuple[float, float]:
     "Mean of the first and of the last few values."
     k = min(n, max(1, len(s) // 2)); return float(s.iloc[:k].mean()), float(s.iloc[-k:].mean())
 
-# %% ../nbs/14_plots.ipynb #4b2193ac
+# %% ../nbs/14_plots.ipynb #b03bf76c
 def rewards_by_model_table(df):
     "Rewards on held-out problems, by step of the run."
     rows = heldout(df); t = _rewards(rows, rows["model"].astype("string"), "model")
     return t.reindex(step_order(t.index)).rename_axis("model")
 
-@picture(7.2, 3.4)
+@picture(6.6, 3.3)
 def plot_rewards_by_model(ax, df):
     "Every held-out reward as a dot, by step of the run, with the mean as a bar."
     import numpy as np, pandas as pd
@@ -360,7 +360,7 @@ def plot_rewards_by_model(ax, df):
     ax.set_xticks(range(len(t)), [step_label(s) for s in t.index]); ax.set_xlim(-.6, len(t) - .2); ax.set_ylabel("reward of a held-out completion")
     _title(ax, f"Mean held-out reward: {t['mean'].iloc[0]:.2f} with {_step_words(t.index[0])}" + (f", {t['mean'].iloc[-1]:.2f} after {step_label(t.index[-1])}" if len(t) > 1 else ""))
 
-# %% ../nbs/14_plots.ipynb #d34a251d
+# %% ../nbs/14_plots.ipynb #4a0c4be8
 def groups_table(df, step: int | None = None, stage: str = "3_grpo"):   # -> pandas.DataFrame: index problem_id, columns sample 0.., values reward
     "Rewards of one optimiser step (None: the last), groups as rows, best group first."
     import pandas as pd
@@ -373,8 +373,8 @@ def groups_table(df, step: int | None = None, stage: str = "3_grpo"):   # -> pan
     t = t.loc[t.mean(axis=1).sort_values(ascending=False, kind="stable").index].droplevel("group").rename_axis(columns=None); t.attrs["step"] = step
     return t
 
-# %% ../nbs/14_plots.ipynb #e57664cd
-@picture(7.2, 3.6)
+# %% ../nbs/14_plots.ipynb #4bb6a1b3
+@picture(6.6, 3.4)
 def plot_groups(ax, df, step: int | None = None, stage: str = "3_grpo"):
     "Heat map of the rewards of one optimiser step: prompt by sample."
     from matplotlib.colors import LinearSegmentedColormap
@@ -388,12 +388,12 @@ def plot_groups(ax, df, step: int | None = None, stage: str = "3_grpo"):
         ax.set_yticks([i + .5 for i in range(len(t))], [textwrap.shorten(str(p), 34) + ("  no signal" if f else "") for p, f in zip(t.index, flat)], fontsize=8)
         for i, row in enumerate(v):
             for j, x in enumerate(row):
-                if x == x and v.shape[1] <= 12: ax.text(j + .5, i + .5, f"{x:.2g}", ha="center", va="center", fontsize=7.5, color="#1F2328")
+                if x == x and v.shape[1] <= 12: ax.text(j + .5, i + .5, f"{x:.2g}", ha="center", va="center", fontsize=7.5, color="#141414")   # not an ink: dark on these colours in both themes
     else: ax.set_ylabel("groups, best first")
     ax.set_xticks([j + .5 for j in range(v.shape[1])], [str(c) for c in t.columns]); ax.set_xlabel("sample of the group"); ax.figure.colorbar(m, ax=ax, label="reward", pad=.02, aspect=30).outline.set_visible(False)
     _title(ax, f"Step {t.attrs['step']}: {len(t) - int(flat.sum())} of {len(t)} groups carry a learning signal")
 
-# %% ../nbs/14_plots.ipynb #ba44b7bd
+# %% ../nbs/14_plots.ipynb #0f9ee885
 def advantages_table(df, step: int | None = None, stage: str = "3_grpo", bins: int = 41):   # -> pandas.DataFrame: index bin centre, completions
     "Histogram of the advantages of one optimiser step, or of all."
     import numpy as np, pandas as pd
@@ -405,7 +405,7 @@ def advantages_table(df, step: int | None = None, stage: str = "3_grpo", bins: i
     t.attrs.update(n=len(a), zero=int((np.abs(a) < 1e-9).sum()), step=step, width=float(edges[1] - edges[0]))
     return t
 
-@picture(7.2, 3.0)
+@picture(6.6, 2.8)
 def plot_advantages(ax, df, step: int | None = None, stage: str = "3_grpo"):
     "Histogram of advantages; the bar at zero is what teaches nothing."
     t = advantages_table(df, step, stage); n, zero = t.attrs["n"], t.attrs["zero"]
@@ -415,7 +415,7 @@ def plot_advantages(ax, df, step: int | None = None, stage: str = "3_grpo"):
     for x, text, c in ((.02, "pushed down", HUES["vermillion"]), (.98, "pushed up", HUES["green"])): ax.text(x, .95, text, transform=ax.transAxes, ha="left" if x < .5 else "right", va="top", color=c, fontweight="bold")
     _title(ax, f"{percent(zero / n)} of {n} completions have advantage 0 and teach nothing" + (f" (step {step})" if step is not None else ""))
 
-# %% ../nbs/14_plots.ipynb #486ab63a
+# %% ../nbs/14_plots.ipynb #95bc5c39
 def zero_variance_table(df, stage: str = "3_grpo"):   # -> pandas.DataFrame: index step; groups, then the share of each outcome
     "Share of groups with and without signal, by optimiser step."
     import pandas as pd
@@ -424,7 +424,7 @@ def zero_variance_table(df, stage: str = "3_grpo"):   # -> pandas.DataFrame: ind
     t = t.reindex(columns=list(GROUP_OUTCOMES), fill_value=0.0).astype(float).rename_axis(columns=None); t.insert(0, "groups", g.groupby("step").size().reindex(t.index).astype(int) if len(g) else 0)
     return t
 
-@picture(7.2, 3.2)
+@picture(6.6, 3.1)
 def plot_zero_variance(ax, df, stage: str = "3_grpo"):
     "Groups without signal, split into all fail (too hard) and all pass (too easy)."
     t = zero_variance_table(df, stage)
@@ -437,7 +437,7 @@ def plot_zero_variance(ax, df, stage: str = "3_grpo"):
     w = lambda name: float((t[name] * t.groups).sum() / t.groups.sum())
     _title(ax, f"{percent(1 - w('varied'))} of {int(t.groups.sum())} groups taught nothing: all failed in {percent(w('all fail'))}, all passed in {percent(w('all pass'))}")
 
-# %% ../nbs/14_plots.ipynb #25e7d526
+# %% ../nbs/14_plots.ipynb #4ff322e1
 CURVES = {  # key as TRL logs it: (name, unit or meaning)
     "reward": ("Reward", "mean ± spread"), "frac_reward_zero_std": ("No-signal groups", "share of groups"), "kl": ("KL", "to the reference, nats a token"),
     "entropy": ("Entropy", "nats a token"), "clip_ratio/region_mean": ("Clipped", "share of tokens"), "clip_ratio": ("Clipped", "share of tokens"), "grad_norm": ("Gradient norm", "before clipping"),
@@ -457,7 +457,7 @@ def training_table(log):   # -> pandas.DataFrame: index key; points, first, last
     rows = [{"key": k, "points": len(v), "first": _ends(pd.Series(v))[0], "last": _ends(pd.Series(v))[1], "min": min(v), "max": max(v), "mean": sum(v) / len(v)} for k in CURVES if (v := _series(log, k)[1])]
     return pd.DataFrame(rows, columns=["key", "points", "first", "last", "min", "max", "mean"]).set_index("key")
 
-# %% ../nbs/14_plots.ipynb #70960051
+# %% ../nbs/14_plots.ipynb #dc494791
 def _curve(ax, log, key: str, colour: str, size: float = 11) -> None:
     "One curve: raw, smoothed, with reward_std as a band under `reward`."
     import pandas as pd
@@ -475,20 +475,33 @@ def _num(v: float) -> str:
     "A number in about three significant digits, without an exponent where that reads well."
     return "0" if v == 0 else f"{v:.0f}" if 100 <= abs(v) < 1e5 else f"{v:.3g}" if 1 <= abs(v) < 100 else f"{v:.2g}" if 1e-3 <= abs(v) < 1 else f"{v:.1e}"
 
-# %% ../nbs/14_plots.ipynb #0c0b29b5
-@picture(7.2, 3.0)
+# %% ../nbs/14_plots.ipynb #7e0669e9
+@picture(6.6, 2.8)
 def plot_curve(ax, log, key: str):
     "One curve of a training log."
     _curve(ax, log, key, HUES["blue"]); ax.set_xlabel("optimiser step"); text = ax.get_title(loc="left"); ax.set_title("", loc="left"); _title(ax, text)
 
 def loss_table(log): return training_table(log).loc[lambda t: t.index.intersection(["loss", "mean_token_accuracy"])]
 
-@picture(7.2, 2.8)
+@picture(6.6, 2.6)
 def plot_loss(ax, log, title: str = "", colour: str = HUES["blue"]):
     "The loss of supervised fine-tuning."
     _curve(ax, log, "loss", colour); ax.set_xlabel("optimiser step"); ax.set_ylabel("loss (nats a token)"); ax.set_title("", loc="left"); t = loss_table(log)
     _title(ax, (f"{title}: " if title else "") + f"loss {_num(t.loc['loss', 'first'])} → {_num(t.loc['loss', 'last'])} in {int(t.loc['loss', 'points'])} logged steps")
 
+def plot_losses(logs: dict[str, Any], dark: bool = False):   # logs: step of the run -> log
+    "The losses of several steps, side by side."
+    import matplotlib
+    logs = {k: v for k, v in logs.items() if _series(v, "loss")[1]}; cols = min(3, max(1, len(logs))); n = max(1, math.ceil(len(logs) / cols))
+    with matplotlib.rc_context(style(dark)):
+        fig = _figure(2.9 * max(2, cols), 2.1 * n + .2); axes = fig.subplots(n, cols, squeeze=False)
+        for ax in axes.flat[len(logs):]: ax.set_axis_off()
+        if not logs: _nothing(axes[0, 0], "No training curve yet.")
+        for i, ((step, log), ax) in enumerate(zip(logs.items(), axes.flat)):
+            _curve(ax, log, "loss", step_colour(step), 9.5); ax.set_title(ax.get_title(loc="left").replace("Loss:", f"{step_label(step)}:"), loc="left", fontsize=9.5); ax.set_xlabel("optimiser step", fontsize=8); ax.set_ylabel("nats a token" if i % cols == 0 else "", fontsize=8); ax.tick_params(labelsize=8)
+    return fig
+
+# %% ../nbs/14_plots.ipynb #07609cc6
 def plot_training(log, keys: Iterable[str] | None = None, dark: bool = False):   # log: from `read_log`; keys: None for all that exist
     "Small multiples of the curves of GRPO."
     import matplotlib
@@ -502,7 +515,7 @@ def plot_training(log, keys: Iterable[str] | None = None, dark: bool = False):  
             if i + cols >= len(keys): ax.set_xlabel("optimiser step", fontsize=8)
     return fig
 
-# %% ../nbs/14_plots.ipynb #ef4e5157
+# %% ../nbs/14_plots.ipynb #cca1588e
 def example_log(seed: int = 0, steps: int = 40, kind: str = "grpo"):   # -> pandas.DataFrame as `read_log` gives
     "A made-up training log ('grpo' or 'sft'); nothing in it was measured."
     import numpy as np, pandas as pd
@@ -511,7 +524,7 @@ def example_log(seed: int = 0, steps: int = 40, kind: str = "grpo"):   # -> pand
     return pd.DataFrame({"step": t, "reward": .2 + .6 * (1 - np.exp(-t / 15)) + noise(.06), "reward_std": .5 * np.exp(-t / 40) + np.abs(noise(.02)), "frac_reward_zero_std": np.clip(.15 + t / 120 + noise(.08), 0, 1), "loss": noise(.01),
                          "kl": .001 * t + np.abs(noise(.002)), "entropy": .5 * np.exp(-t / 50) + np.abs(noise(.02)), "clip_ratio/region_mean": np.abs(noise(.004)), "grad_norm": .6 + np.abs(noise(.15)), "completions/mean_length": 70 - t / 5 + noise(2)})
 
-# %% ../nbs/14_plots.ipynb #dbda713d
+# %% ../nbs/14_plots.ipynb #f5570114
 def _when(v) -> float | None:
     "Seconds since the epoch of a number or an ISO time; None when it is neither."
     from datetime import datetime
@@ -532,13 +545,13 @@ def timeline_table(manifest: dict):   # -> pandas.DataFrame: index step; state, 
     if len(t): t[["start", "end"]] -= t["start"].min()
     return t
 
-# %% ../nbs/14_plots.ipynb #792f6132
+# %% ../nbs/14_plots.ipynb #7371ec38
 def _span(seconds: float) -> str:
     "A duration for people: 48 s, 3 min 20 s, 2 h 05 min."
     if seconds != seconds: return "–"
     s = round(seconds); return f"{seconds:.1f} s" if s < 10 else f"{s} s" if s < 120 else f"{s // 60} min {s % 60:02d} s" if s < 7200 else f"{s // 3600} h {s % 3600 // 60:02d} min"
 
-@picture(7.2, 2.6)
+@picture(6.6, 2.5)
 def plot_timeline(ax, manifest: dict):
     "Steps of a run over wall time."
     t = timeline_table(manifest); done = t.dropna(subset=["start", "end"])
@@ -550,9 +563,9 @@ def plot_timeline(ax, manifest: dict):
         ax.text(r.end / unit, i, f"  {_span(r.seconds)}" + ("" if r.state in ("done", "completed") else f" ({r.state})"), va="center", fontsize=8.5, color=HUES["vermillion"] if r.state == "failed" else ax.title.get_color())
     ax.set_yticks(range(len(t)), [str(s) for s in t.index]); ax.set_ylim(len(t) - .4, -.6); ax.grid(True, axis="x"); ax.grid(False, axis="y"); ax.set_xlabel(f"{name} since the run began"); ax.set_xlim(0, 1.2 * done.end.max() / unit or 1)
     longest = done.seconds.idxmax() if done.seconds.notna().any() else done.index[0]; total = done.seconds.sum()
-    _title(ax, f"{_span(total)} of work so far, {percent(done.seconds[longest] / total) if total else ''} of it in {step_label(longest)}" if len(done) > 1 else f"{step_label(longest)}: {_span(total)}")
+    _title(ax, f"{_span(total)} of work{'' if (t.state == 'done').all() else ' so far'}, {percent(done.seconds[longest] / total) if total else ''} of it in {step_label(longest)}" if len(done) > 1 else f"{step_label(longest)}: {_span(total)}")
 
-# %% ../nbs/14_plots.ipynb #14e7ad5d
+# %% ../nbs/14_plots.ipynb #5a05bec8
 _TYPES = [(r"^DRC\b", "DRC violation"), (r"^LVS\b", "LVS mismatch"), (r"^(syntax error|stops in the middle|nested too deeply)", "does not parse"), (r"^no program", "no program"),
           (r"no module|cannot be imported|is not defined|no variable named", "unknown or missing name"), (r"has no keyword|too many arguments|^\S+ needs ", "wrong call"),
           (r"(must|should) be|uses .* should", "wrong value"), (r"is missing|: \d+ times, should", "something missing"), (r"not needed|too many|^the same line|^unused", "something superfluous"),
@@ -563,7 +576,7 @@ def issue_type(text: str) -> str:
     import re
     return next((name for pattern, name in _TYPES if re.search(pattern, text)), re.sub(r"'[^']*'|\d[\d.]*", "…", text).strip()[:60] or "unnamed")
 
-# %% ../nbs/14_plots.ipynb #1e4951b6
+# %% ../nbs/14_plots.ipynb #26fa2264
 def issues_table(feedback, top: int = 8):   # -> pandas.DataFrame: index issue, a column an iteration; counts, most frequent first; the rest as "other"
     "Issue types over iterations; `feedback` as `read_feedback` gives it."
     import pandas as pd
@@ -573,7 +586,7 @@ def issues_table(feedback, top: int = 8):   # -> pandas.DataFrame: index issue, 
     if len(t) > top: t = pd.concat([t.iloc[:top], t.iloc[top:].sum().to_frame("other").T])
     return t.rename_axis(index="issue", columns=None)
 
-@picture(7.2, 3.4)
+@picture(6.6, 3.3)
 def plot_issues(ax, feedback, top: int = 8):
     "Issue types over iterations, one bar an iteration."
     t = issues_table(feedback, top)
@@ -584,7 +597,7 @@ def plot_issues(ax, feedback, top: int = 8):
     if n > 1: ax.legend(loc="lower right")
     total = t.sum(); _title(ax, f"The teacher found {int(total.iloc[0])} issues in iteration {t.columns[0]}" + (f", {int(total.iloc[-1])} in iteration {t.columns[-1]}" if n > 1 else "") + f"; most often: {t.index[0]}")
 
-# %% ../nbs/14_plots.ipynb #b5ba256c
+# %% ../nbs/14_plots.ipynb #c9824b70
 def layouts_table(items: list[dict]):   # items: {"title": problem, "columns": [{"label": step, "png": bytes or None, "note": text}]}
     "What the gallery shows, in words: one row a problem, a column a step."
     import pandas as pd
@@ -608,7 +621,7 @@ def plot_layouts(items: list[dict], dark: bool = False):
                 ax.set_title(str(c.get("label", "")), fontsize=9, pad=4); ax.set_xlabel(textwrap.fill(textwrap.shorten(str(c.get("note", "")), 70, placeholder="…"), 34), fontsize=8)
     return fig
 
-# %% ../nbs/14_plots.ipynb #6129e375
+# %% ../nbs/14_plots.ipynb #7b84d61c
 def to_svg(fig) -> str:
     "The figure (drawn light) as SVG text that follows prefers-color-scheme, with a transparent background and without its title, which the page sets as text."
     if getattr(fig, "alone", False): fig.suptitle("")

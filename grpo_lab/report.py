@@ -8,7 +8,7 @@ __all__ = ['read_manifest', 'read_rows', 'example_run', 'cell', 'table', 'figure
            'feedback_examples', 'lineage', 'flat', 'settings_rows', 'reproduce', 'cards', 'about', 'story', 'render',
            'write_report', 'readme_figures']
 
-# %% ../nbs/15_report.ipynb #e3ea5bd0
+# %% ../nbs/15_report.ipynb #5141d9dc
 import base64, difflib, json, math, re
 from pathlib import Path
 from typing import Any, Iterable
@@ -19,7 +19,7 @@ from . import plots
 from .ledger import COLUMNS, Ledger, _read_part
 from .records import atomic_write, digest
 
-# %% ../nbs/15_report.ipynb #bce13e58
+# %% ../nbs/15_report.ipynb #04448c32
 def read_manifest(run_dir: str | Path) -> tuple[dict, list[str]]:   # manifest ({} where it is damaged), remarks for the reader
     "Read run.json. Raises `FileNotFoundError` where the folder is not a run folder."
     f = Path(run_dir) / "run.json"
@@ -45,7 +45,7 @@ def _columns(file: Path) -> list[str]:
     import pyarrow.parquet as pq
     return pq.read_schema(file).names
 
-# %% ../nbs/15_report.ipynb #f121d06a
+# %% ../nbs/15_report.ipynb #30135ab1
 _STEPS = ["1_initial_finetune", "2_self_improve_1", "2_self_improve_2", "2_self_improve_3", "3_grpo", "4_evaluate"]
 
 def example_run(
@@ -65,7 +65,7 @@ def example_run(
     atomic_write(folder / "run.json", json.dumps(_example_manifest(seed, upto), indent=1))
     return folder
 
-# %% ../nbs/15_report.ipynb #5e9bbbb4
+# %% ../nbs/15_report.ipynb #b566b0b9
 def _example_feedback(folder: Path, it: int, rows: list[dict]) -> None:
     "Programs and the teacher's reading of those that are not clean."
     for row in rows:
@@ -89,7 +89,7 @@ def _example_manifest(seed: int, upto: int) -> dict:
     return {"run_id": "made-up", "created": "2026-01-05T09:00:00+00:00", "task": "circuits", "profile": "laptop", "seed": seed, "settings": load_settings(sets=[f"seed={seed}", "grpo.num_generations=8"]).model_dump(),
             "versions": {"python": "3.11", "grpo_lab": "0.1.0"}, "machine": {"system": "Linux x86_64", "cores": 2, "gpus": 0}, "git_commit": "0" * 40, "git_modified": False, "steps": steps}
 
-# %% ../nbs/15_report.ipynb #f8ef1d8b
+# %% ../nbs/15_report.ipynb #86b05f5b
 _SHARES = {*MEASURES, "clean_low", "clean_high", "share", *plots.OUTCOME_COLOURS, "all fail", "all pass", "varied", "tied"}
 _NAMES = {**MEASURES, "errors": "DRC + LVS errors", "problem_id": "problem", "drc_errors": "DRC errors", "lvs_errors": "LVS errors", "clean_low": "from", "clean_high": "to", "drc": "DRC", "lvs": "LVS"}
 
@@ -103,7 +103,7 @@ def cell(value: Any, share: bool = False) -> str:
     if share: return percent(number)
     return f"{number:,.0f}" if number == int(number) and abs(number) < 1e15 else plots._num(number)
 
-# %% ../nbs/15_report.ipynb #58f85d7f
+# %% ../nbs/15_report.ipynb #e3c8b63b
 def table(
     df,                          # its index becomes the first column
     shares: Iterable[str] = (),  # columns in percent, beside those that always are
@@ -124,7 +124,7 @@ def figure(fig, numbers=None, note: str = "", **how: Any) -> dict:
     return {"title": title, "note": note, "src": "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(), "width": round(size[0]), "height": round(size[1]),
             "table": table(numbers, **how) if numbers is not None and len(numbers) else None}
 
-# %% ../nbs/15_report.ipynb #2955b3d7
+# %% ../nbs/15_report.ipynb #339af5ae
 def _pieces(old: str, new: str) -> tuple[list, list]:   # [(text, changed)] of each line
     "The words of two lines, and which of them changed."
     a, b = (re.findall(r"\w+|\s+|[^\w\s]", x) for x in (old, new)); left, right = [], []
@@ -147,7 +147,7 @@ def difference(
         out += [{"kind": "add", "pieces": pairs[m][1] if m < n and alike[m] else [(x, False)]} for m, x in enumerate(b[k:l])]
     return out[:most] + ([{"kind": "cut", "pieces": [(f"{len(out) - most} more lines", False)]}] if len(out) > most else [])
 
-# %% ../nbs/15_report.ipynb #c4e6bfdd
+# %% ../nbs/15_report.ipynb #b9d36bb1
 _TOKENS = re.compile(r"(?P<c>#[^\n]*)|(?P<s>\"[^\"\n]*\"?|'[^'\n]*'?)|(?P<k>\b(?:from|import|as|def|return|for|in|if|else|elif|while|class|with|not|and|or|None|True|False|lambda)\b)|(?P<n>\b\d[\d._e]*\b)|(?P<f>\b\w+(?=\())")
 
 def highlight(code: str, most: int = 60) -> list[tuple[str, str]]:   # (text, class): c comment, s string, k keyword, n number, f call, "" the rest
@@ -159,7 +159,7 @@ def highlight(code: str, most: int = 60) -> list[tuple[str, str]]:   # (text, cl
         out.append((m[0], m.lastgroup)); at = m.end()
     return out + ([(text[at:], "")] if at < len(text) else [])
 
-# %% ../nbs/15_report.ipynb #d671cff0
+# %% ../nbs/15_report.ipynb #20585f17
 def shown_steps(steps: list[str]) -> list[str]:
     "First, last of stage 2, last: the steps that are compared."
     two = [s for s in steps if s.startswith("2_")]
@@ -183,7 +183,7 @@ def _one_a_family(ids: list[str], family: dict, n: int) -> list[str]:
     for i in ids: (rest if family.get(i) in seen else first).append(i); seen.add(family.get(i))
     return (first + rest)[:n]
 
-# %% ../nbs/15_report.ipynb #6b272762
+# %% ../nbs/15_report.ipynb #ab281d91
 def boxes_of(details: Any, most: int = 40) -> list[list[float]]:
     "Violation boxes (um) of a ledger row's error_details."
     try: items = json.loads(details) if isinstance(details, str) else []
@@ -207,7 +207,7 @@ def _attempt(row: dict, step: str) -> dict:
     return {"step": step, "label": step_label(step), "verdict": row["verdict"], "note": "; ".join(x for x in (errors, "" if row["verdict"] == "clean" else why(row)) if x), "code": code,
             "pieces": highlight(code if code is not None else text or "(no text)"), "boxes": boxes_of(row.get("error_details")), "png": None}
 
-# %% ../nbs/15_report.ipynb #1a659eaf
+# %% ../nbs/15_report.ipynb #36cd410d
 def layout_pictures(
     run_dir: str | Path,
     items: list[tuple[str, str, list]],     # program, trusted netlist, violation boxes
@@ -230,7 +230,7 @@ def layout_pictures(
 
 def picture_key(code: str, netlist: str, boxes: list) -> str: return digest(code, netlist, json.dumps(boxes))
 
-# %% ../nbs/15_report.ipynb #3813ed5c
+# %% ../nbs/15_report.ipynb #429009a1
 def netlists(settings: dict) -> dict[str, str]:
     "Trusted netlist of every problem, by id; empty where the problem set is not at hand."
     try:
@@ -250,31 +250,36 @@ def draw_examples(run_dir: str | Path, shown: list[dict], settings: dict) -> str
         if data := png.get(picture_key(*item(e, c))): c["png"] = "data:image/png;base64," + base64.b64encode(data).decode()
     return reason or ("" if len(usable) == len(built) else "Some problems are not in the problem set at hand; their layouts are not drawn.")
 
-# %% ../nbs/15_report.ipynb #48933359
+# %% ../nbs/15_report.ipynb #baf143c1
 def feedback_examples(run_dir: str | Path, df, each: int = 2, most: int = 6) -> list[dict]:
     "A few readings of each iteration: the program, what was wrong with it, the fixed program, and what the next iteration did on the same problem."
-    out, shown = [], set()
+    out, shown, family = [], set(), {_stem(i): f for i, f in zip(df["problem_id"].astype(str), df["family"].astype(str))}
     for folder in sorted(Path(run_dir).glob("master_predictions/iteration_*"), key=lambda p: int(p.name.rsplit("_", 1)[-1]) if p.name.rsplit("_", 1)[-1].isdigit() else 0):
-        found = []
-        for f in sorted(folder.glob("*.json")):
-            try: doc = json.loads(f.read_text(encoding="utf-8")); issues = [i for i in doc["analysis"] if isinstance(i, dict)]
-            except (ValueError, KeyError, TypeError, OSError): continue
-            kinds = frozenset(plots.issue_type(str(i.get("issue", ""))) for i in issues)
-            if issues: found.append((kinds in shown, f.stem in {o["stem"] for o in out}, f.stem, doc, issues, kinds))
-        for *_, stem, doc, issues, kinds in sorted(found, key=lambda x: x[:3])[:each]:
-            shown.add(kinds); out.append({"stem": stem, "iteration": folder.name.rsplit("_", 1)[-1], **_reading(run_dir, df, stem, doc, issues, folder.name.rsplit("_", 1)[-1])})
+        found = [x for f in sorted(folder.glob("*.json")) if (x := _read_issues(f))]
+        for _ in range(min(each, len(found))):                      # greedily: kinds of issue, then families, not shown yet
+            best = min(found, key=lambda x: (x["kinds"] <= shown, family.get(x["stem"], "?") in shown, x["stem"])); found.remove(best)
+            shown |= best["kinds"] | {family.get(best["stem"], "?")}; it = folder.name.rsplit("_", 1)[-1]
+            out.append({"stem": best["stem"], "iteration": it, **_reading(run_dir, df, best["stem"], best["doc"], best["issues"], it)})
     return out[:most]
+
+def _stem(problem_id: str) -> str: return re.sub(r"[^\w.-]", "_", problem_id)      # as feedback files are named
+
+def _read_issues(f: Path) -> dict | None:
+    "A feedback file that found something; None for any other."
+    try: doc = json.loads(f.read_text(encoding="utf-8")); issues = [i for i in doc["analysis"] if isinstance(i, dict)]
+    except (ValueError, KeyError, TypeError, OSError): return None
+    return {"stem": f.stem, "doc": doc, "issues": issues, "kinds": {plots.issue_type(str(i.get("issue", ""))) for i in issues[:3]}} if issues else None
 
 def _reading(run_dir: str | Path, df, stem: str, doc: dict, issues: list[dict], iteration: str) -> dict:
     "One feedback, for the page."
     file = Path(run_dir) / str(doc.get("filename", "")); inside = file.resolve().is_relative_to(Path(run_dir).resolve())
     program = file.read_text(encoding="utf-8", errors="replace") if inside and file.is_file() else ""
-    stems = df["problem_id"].astype("string").str.replace(r"[^\w.-]", "_", regex=True); after = df[(stems == stem.rpartition("--")[0] if "--" in stem else stems == stem) & (df["iteration"] == int(iteration) + 1 if iteration.isdigit() else False)]
+    later = df[(df["iteration"] == (int(iteration) + 1 if iteration.isdigit() else -1)).fillna(False).astype(bool)]; after = later[later["problem_id"].astype(str).map(_stem).isin([stem, stem.rpartition("--")[0]])]
     text = lambda i, k: str((i.get("explanation") or {}).get(k, "") if isinstance(i.get("explanation"), dict) else "")
     return {"issues": [{"issue": str(i.get("issue", "")), **{k: text(i, k) for k in ("problem", "reason", "fix")}} for i in issues[:5]], "more": max(0, len(issues) - 5),
             "program": program, "diff": difference(program, str(doc.get("fixed_code", ""))), "after": plots.verdicts(after).iloc[0].replace("_", " ") if len(after) else None}
 
-# %% ../nbs/15_report.ipynb #460b85d3
+# %% ../nbs/15_report.ipynb #b066f183
 def lineage(manifest: dict, run_dir: str | Path) -> tuple[list[dict], str]:   # rows; what the check says
     "Which step read what and wrote what, and whether any used feedback that it, or a later one, produced."
     brief = lambda names: list(dict.fromkeys(Path(str(n)).name if Path(str(n)).is_absolute() else str(n) for n in names or []))
@@ -293,7 +298,7 @@ def flat(doc: dict, prefix: str = "") -> dict[str, Any]:
     "Nested settings by dotted name."
     return {k: v for name, x in doc.items() for k, v in (flat(x, f"{prefix}{name}.") if isinstance(x, dict) else {prefix + name: x}).items()}
 
-# %% ../nbs/15_report.ipynb #55f03404
+# %% ../nbs/15_report.ipynb #f7adcd24
 _PRIVATE = {"outputs", "data", "layout.python", "profile", "task"}      # folders of one machine, or said elsewhere
 
 def settings_rows(manifest: dict) -> tuple[list[tuple[str, str, bool]], list[str]]:   # (name, value, differs from the profile), `--set` arguments
@@ -312,7 +317,7 @@ def reproduce(manifest: dict) -> str:
     parts = ["grpo-lab run", f"--profile {shlex.quote(str(manifest.get('profile', 'laptop')))}", f"--task {shlex.quote(str(manifest.get('task', 'circuits')))}", *(f"--set {shlex.quote(s)}" for s in seed + sets), f"--run-id {shlex.quote(str(manifest.get('run_id', 'run')) + '-again')}"]
     return " \\\n    ".join(parts) if len(parts) > 4 else " ".join(parts)
 
-# %% ../nbs/15_report.ipynb #2c808cb3
+# %% ../nbs/15_report.ipynb #d74f5f15
 def _state(manifest: dict) -> tuple[str, str]:   # word, sentence
     "How far the run is."
     steps = {k: (e if isinstance(e, dict) else {}).get("state", "pending") for k, e in (manifest.get("steps") or {}).items()}; done = sum(s == "done" for s in steps.values())
@@ -331,7 +336,7 @@ def cards(manifest: dict, df) -> list[tuple[str, str, str]]:   # (big, small, wh
     if len(df): out.append((f"{len(df):,}", f"{cell(df['tokens'].sum())} tokens" if df["tokens"].notna().any() else "", "programs sampled and judged"))
     return out
 
-# %% ../nbs/15_report.ipynb #9e263df3
+# %% ../nbs/15_report.ipynb #780de842
 def _results(df, settings: dict) -> dict:
     "Held-out results."
     t = table_by_step(df, k=[k for k in (settings.get("evaluate") or {}).get("k", [1])]); steps = list(t.index); moves = []
@@ -347,16 +352,16 @@ def _families(df) -> dict:
     "Which problems are learned."
     f, k, steps = table_by_family(df), table_by_kind(df), [s for s in step_order(heldout(df)["model"])]
     if not len(f): return {"figures": []}
-    return {"figures": [figure(plots.plot_family(df), f, shares=steps, steps=True)], "kinds": table(k, shares=steps, steps=True), "failures": table(failures(df), most=60), "step": step_label(steps[-1]),
+    return {"figures": [figure(plots.plot_family(df), f, shares=steps, steps=True)], "kinds": table(k, shares=steps, steps=True), "failures": table(failures(df).replace({"status": {"ok": "with errors"}}), most=60), "step": step_label(steps[-1]),
             "rules": figure(plots.plot_rules(df, "4_evaluate"), plots.rules_table(df, "4_evaluate"))}
 
-# %% ../nbs/15_report.ipynb #fa2c6c88
+# %% ../nbs/15_report.ipynb #4b20b8db
 def _training(run_dir: Path, manifest: dict, df) -> dict:
     "How it was trained."
-    sft, metrics = [], []
+    metrics, logs = [], {s: plots.read_log(run_dir, s) for s in manifest.get("steps") or {} if not s.startswith("3")}; logs = {s: l for s, l in logs.items() if plots._series(l, "loss")[1]}
+    ends = [f"{step_label(s)} {plots._num(t.loc['loss', 'first'])} → {plots._num(t.loc['loss', 'last'])}" for s, l in logs.items() for t in [plots.loss_table(l)]]
+    sft = [{**figure(plots.plot_losses(logs)), "title": "Loss on the training data: " + ", ".join(ends)}] if logs else []
     for step in manifest.get("steps") or {}:
-        log = plots.read_log(run_dir, step)
-        if not step.startswith("3") and plots._series(log, "loss")[1]: sft.append(figure(plots.plot_loss(log, step_label(step).capitalize(), plots.step_colour(step)), plots.loss_table(log)))
         numbers = {k: v for k, v in flat((manifest["steps"][step] or {}).get("metrics") or {}).items() if isinstance(v, (int, float, str)) and not isinstance(v, bool)}
         if numbers: metrics.append((step_label(step), [(k.replace("_", " "), cell(v)[:120]) for k, v in list(numbers.items())[:16]]))
     return {"sft": sft, "metrics": metrics}
@@ -370,7 +375,7 @@ def _grpo(run_dir: Path, df) -> list[dict]:
                   figure(plots.plot_zero_variance(df), plots.zero_variance_table(df), "A group whose rewards are all equal has advantage zero: nothing is learned from it."),
                   figure(plots.plot_advantages(df), plots.advantages_table(df)[lambda t: t.completions > 0]), figure(plots.plot_groups(df), plots.groups_table(df), "One row a prompt, one cell a sample. A row of one colour carries no signal.")]
 
-# %% ../nbs/15_report.ipynb #ba5b9947
+# %% ../nbs/15_report.ipynb #5c83ca7a
 def about(manifest: dict) -> tuple[list[str], list[tuple[str, str]]]:   # words for the top; (name, value) for the bottom
     "What was run, on what."
     get = lambda k: manifest.get(k); student = ((get("settings") or {}).get("student") or {}).get("model", "")
@@ -379,7 +384,7 @@ def about(manifest: dict) -> tuple[list[str], list[tuple[str, str]]]:   # words 
     pairs = lambda x: [(str(k), cell(v)) for k, v in x.items()] if isinstance(x, dict) else [("machine", str(x))] if x else []
     return top, commit + pairs(get("machine")) + pairs(get("versions"))
 
-# %% ../nbs/15_report.ipynb #5a1c0c46
+# %% ../nbs/15_report.ipynb #029c4da0
 def story(run_dir: str | Path, pictures: bool = True) -> dict:
     "Everything that the page shows, as plain data."
     run_dir = Path(run_dir); manifest, remarks = read_manifest(run_dir); df, more = read_rows(run_dir); remarks = remarks + more; settings = manifest.get("settings") or {}
@@ -388,8 +393,8 @@ def story(run_dir: str | Path, pictures: bool = True) -> dict:
         except Exception as e: remarks.append(f"{what} cannot be shown ({type(e).__name__}: {str(e)[:160]})."); return default
     shown = tried("The examples", lambda: examples(df), []); missing = draw_examples(run_dir, shown, settings) if pictures and shown else ""
     fb = plots.read_feedback(run_dir); state, sentence = _state(manifest); rows, checked = lineage(manifest, run_dir)
-    by_model = plots.rewards_by_model_table(df)
-    return {"id": str(manifest.get("run_id") or run_dir.name), "top": about(manifest)[0], "facts": about(manifest)[1], "state": state, "sentence": sentence, "headline": tried("The headline", lambda: headline(df), ""), "cards": tried("The first numbers", lambda: cards(manifest, df), []),
+    by_model = plots.rewards_by_model_table(df); said = tried("The headline", lambda: headline(df), "")
+    return {"id": str(manifest.get("run_id") or run_dir.name), "top": about(manifest)[0], "facts": about(manifest)[1], "state": state, "sentence": sentence, "headline": said.partition(" Against ")[0], "subline": "".join(said.partition(" Against ")[1:]).strip(), "cards": tried("The first numbers", lambda: cards(manifest, df), []),
             "errors": [(step_label(k), str(e.get("error"))) for k, e in (manifest.get("steps") or {}).items() if isinstance(e, dict) and e.get("error")], "remarks": remarks,
             "results": tried("Held-out results", lambda: _results(df, settings), {"rows": []}), "families": tried("Families", lambda: _families(df), {"figures": []}), "examples": shown, "missing": missing,
             "training": tried("Training", lambda: _training(run_dir, manifest, df), {"sft": [], "metrics": []}), "grpo": tried("Stage 3", lambda: _grpo(run_dir, df), []),
@@ -398,12 +403,13 @@ def story(run_dir: str | Path, pictures: bool = True) -> dict:
             "timeline": tried("The timeline", lambda: figure(plots.plot_timeline(manifest), plots.timeline_table(manifest)), None) if manifest.get("steps") else None,
             "lineage": rows, "checked": checked, "settings": settings_rows(manifest)[0], "reproduce": reproduce(manifest), "names": {v: v.replace("_", " ") for v in plots.OUTCOME_COLOURS}, "colours": plots.OUTCOME_COLOURS}
 
-# %% ../nbs/15_report.ipynb #6cc7c83e
+# %% ../nbs/15_report.ipynb #e840d9a9
 def render(data: dict) -> str:    # data: from `story`
     "The page."
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     here = Path(__file__).parent if "__file__" in globals() else Path(plots.__file__).parent
     env = Environment(loader=FileSystemLoader(here / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    env.filters["nb"] = lambda text: str(text).replace(" %", "\u00a0%")       # a number stays with its percent sign
     page = env.get_template("report.html").render(**data, css=(here / "templates" / "report.css").read_text(encoding="utf-8"))
     return page.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\ufffd")
 
@@ -414,7 +420,7 @@ def write_report(
     "Write report.html, whatever the state of the run. Raises `FileNotFoundError` where the folder is no run folder."
     return atomic_write(Path(run_dir) / "report.html", render(story(run_dir, pictures)))
 
-# %% ../nbs/15_report.ipynb #476ac740
+# %% ../nbs/15_report.ipynb #5a0b048e
 def readme_figures(
     run_dir: str | Path,
     out: str | Path,              # folder for heldout.png and layouts.png
