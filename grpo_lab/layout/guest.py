@@ -70,7 +70,7 @@ def run(payload: bytes) -> bytes:
     try:
         return b"G" + gds_bytes(component._cell)
     except MemoryError:
-        raise
+        return _error("memory", "MemoryError: the layout needs more memory than it may have")
     except Exception as e:
         return _error("runtime_error", f"{type(e).__name__}: the component could not be written: {str(e)[:300]}")
 
@@ -137,7 +137,7 @@ def gds_bytes(top) -> bytes:
                 struct.pack(">H", polygon.datatype & 0xffff)
             offsets = [(0.0, 0.0)]
             if polygon.repetition.size:
-                offsets = [(float(x), float(y)) for x, y in polygon.repetition.offsets]
+                offsets = [(float(x), float(y)) for x, y in polygon.repetition.get_offsets()]
             pieces = [polygon] if len(polygon.points) <= 8000 else polygon.fracture(199, DBU / 1000)
             for piece in pieces:
                 for dx, dy in offsets:
@@ -154,7 +154,7 @@ def gds_bytes(top) -> bytes:
                     head.append(_record(0x1c05, _real(ref.rotation * (180 / np.pi))))
             offsets = [(0.0, 0.0)]
             if ref.repetition.size:
-                offsets = [(float(x), float(y)) for x, y in ref.repetition.offsets]
+                offsets = [(float(x), float(y)) for x, y in ref.repetition.get_offsets()]
             for dx, dy in offsets:
                 x, y = ref.origin
                 out += [*head, _record(0x1003, grid([(x + dx, y + dy)]).tobytes()), b"\x00\x04\x11\x00"]
