@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['TASK_NAMES', 'PUBLIC', 'glayout_site', 'corpus_root', 'parse_quietly', 'unwanted', 'code_lines', 'duplicate_of',
-           'chunks', 'relevance', 'CorpusStats', 'license_of', 'read_sources', 'build_corpus', 'Signature', 'Api',
-           'glayout_api', 'home_of', 'nearest_names']
+           'chunks', 'relevance', 'CorpusStats', 'license_of', 'read_source', 'read_sources', 'build_corpus',
+           'Signature', 'Api', 'glayout_api', 'home_of', 'nearest_names']
 
-# %% ../nbs/04_corpus.ipynb #176a0429
+# %% ../nbs/04_corpus.ipynb #7780b60f
 import ast, difflib, json, os, re, subprocess, warnings
 from collections import Counter
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from pathlib import Path
 from .config import Settings
 from .records import atomic_write, digest, normalise, write_jsonl
 
-# %% ../nbs/04_corpus.ipynb #05267d93
+# %% ../nbs/04_corpus.ipynb #da4da335
 @lru_cache
 def _site_of(python: str) -> Path:
     "The folder that holds the package `glayout` of an interpreter, asked of it without importing the package."
@@ -34,7 +34,7 @@ def glayout_site(
     try: return _site_of((settings.layout.python if settings else "") or layout_python(create=False))
     except LayoutEnvError as e: raise FileNotFoundError(f"the corpus comes with the layout interpreter: {e}") from None
 
-# %% ../nbs/04_corpus.ipynb #f14c1526
+# %% ../nbs/04_corpus.ipynb #31977e69
 def corpus_root(settings: Settings) -> Path:
     "Folder of the sources that `stage1.corpus` names. Raises `FileNotFoundError` when it is not there or holds no Python."
     if settings.stage1.corpus == "glayout": return glayout_site(settings) / "glayout"
@@ -43,7 +43,7 @@ def corpus_root(settings: Settings) -> Path:
     if next(root.rglob("*.py"), None) is None: raise FileNotFoundError(f"stage1.corpus={root}: there is not one .py file in it; is the clone complete?")
     return root
 
-# %% ../nbs/04_corpus.ipynb #7eb8bfa7
+# %% ../nbs/04_corpus.ipynb #2411e73f
 _SKIP_FOLDERS = {"tests", "test", "build", "dist", "node_modules", "site-packages", "venv", "__pycache__"}
 _SKIP_FILES = re.compile(r"(test_.*|.*_test|conftest|setup|versioneer)\.py$")
 
@@ -71,7 +71,7 @@ def unwanted(
     if not any(isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.For, ast.With)) or isinstance(getattr(n, "value", None), ast.Call) for n in body): return "only imports and constants"
     return ""
 
-# %% ../nbs/04_corpus.ipynb #42a16f9f
+# %% ../nbs/04_corpus.ipynb #9bae6267
 def code_lines(text: str) -> frozenset[str]:
     "The lines of a program that say something: stripped, without comments and bare brackets."
     lines = (re.sub(r"\s+", " ", re.sub(r"(^|\s)#.*", "", l)).strip() for l in text.splitlines())
@@ -90,7 +90,7 @@ def duplicate_of(
         if both >= threshold * (len(lines) + len(other) - both): return path
     return ""
 
-# %% ../nbs/04_corpus.ipynb #47108dc4
+# %% ../nbs/04_corpus.ipynb #e0d244d3
 def _cuts(text: str) -> list[int]:
     "Line numbers (from 0) at which a file may be cut: where a top-level statement starts, with the comments above it."
     lines, cuts = text.splitlines(), []
@@ -114,7 +114,7 @@ def _split_long(lines: list[str], limit: int) -> list[list[str]]:
         at = max(spots, key=lambda i: (-indent(i), i)); out.append(lines[:at]); lines = lines[at:]
     return [*out, lines] if lines else out
 
-# %% ../nbs/04_corpus.ipynb #3fb360f2
+# %% ../nbs/04_corpus.ipynb #2dca5a7d
 def chunks(
     text: str,               # a file that parses
     limit: int = 1500,       # characters a piece; 512 tokens of code are about 1,500
@@ -128,7 +128,7 @@ def chunks(
         held = held + part
     return [t for t in ("\n".join(p).strip("\n") for p in [*out, held]) if t.strip()]
 
-# %% ../nbs/04_corpus.ipynb #8ef71a8d
+# %% ../nbs/04_corpus.ipynb #83da26a0
 TASK_NAMES = ("nmos", "pmos", "current_mirror", "diff_pair", "transmission_gate", "flipped_voltage_follower", "two_nfet_interdigitized",
               "two_pfet_interdigitized", "common_centroid_ab_ba", "mimcap", "mimcap_array", "resistor", "tapring", "via_stack", "straight_route",
               "c_route", "L_route", "smart_route", "two_transistor_place", "diff_pair_ibias", "low_voltage_cmirror", "diff_pair_generic", "prec_ref_center", "movex", "movey")
@@ -142,13 +142,13 @@ def relevance(
     called = {n for n in re.findall(r"\b(\w+)\(", text) if n in names} - defined
     return 10 * bool(defined) + min(len(called), 5)
 
-# %% ../nbs/04_corpus.ipynb #b0b9760f
+# %% ../nbs/04_corpus.ipynb #5dd38074
 @dataclass
 class CorpusStats:
     "What became of the files."
     source: str            # folder read
     license: str           # as its licence file or package metadata says
-    files: int = 0         # .py files met
+    files: int = 0         # Python files and notebooks met
     kept: int = 0          # files that gave rows
     dropped: dict | None = None      # reason: files
     chars: int = 0         # of the kept files
@@ -167,17 +167,24 @@ def license_of(root: Path) -> str:
             if words in head: return spdx
     return "unknown"
 
-# %% ../nbs/04_corpus.ipynb #44c30d49
+# %% ../nbs/04_corpus.ipynb #35fdc4f8
+def read_source(file: Path) -> str:
+    "The Python text of a .py file, or of a notebook's code cells without shell and magic lines. Raises `UnicodeDecodeError`, `OSError` or `ValueError`."
+    text = file.read_text(encoding="utf-8")
+    if file.suffix != ".ipynb": return text
+    cells = ["".join(c["source"]) for c in json.loads(text).get("cells", []) if c.get("cell_type") == "code"]
+    return "\n\n".join("\n".join(l for l in c.splitlines() if not l.lstrip().startswith(("%", "!"))).strip() for c in cells) + "\n"
+
 def read_sources(
     root: Path,             # corpus folder
     min_chars: int = 100,
 ) -> tuple[dict[str, str], int, dict[str, int]]:   # path: text of the files kept; files met; reason: files dropped
-    "Read every .py file of a folder, in order of path; drop what is unwanted or a duplicate. Links are not followed."
+    "Read every .py file and notebook of a folder, in order of path; drop what is unwanted or a duplicate. Links are not followed."
     kept, lines, dropped, met, seen = {}, {}, Counter(), 0, set()
-    for f in sorted(p for p in root.rglob("*.py") if p.is_file() and not p.is_symlink()):
+    for f in sorted(p for kind in ("*.py", "*.ipynb") for p in root.rglob(kind) if p.is_file() and not p.is_symlink()):
         path, met = f.relative_to(root), met + 1
-        try: text = f.read_text(encoding="utf-8")
-        except (UnicodeDecodeError, OSError): dropped["unreadable"] += 1; continue
+        try: text = read_source(f)
+        except (ValueError, KeyError, TypeError, AttributeError, OSError): dropped["unreadable"] += 1; continue
         if why := unwanted(path, text, min_chars): dropped[why] += 1; continue
         key, own = digest(normalise(text.strip())), code_lines(text)
         if key in seen: dropped["exact duplicate"] += 1; continue
@@ -186,7 +193,7 @@ def read_sources(
         kept[path.as_posix()], lines[path.as_posix()] = text, own
     return kept, met, dict(dropped)
 
-# %% ../nbs/04_corpus.ipynb #26393f36
+# %% ../nbs/04_corpus.ipynb #d42821c4
 def build_corpus(
     settings: Settings,          # stage1.corpus, min_chars, max_tokens, max_length; seed
     out: str | os.PathLike,      # JSONL file to write; a folder: corpus.jsonl in it
@@ -196,7 +203,7 @@ def build_corpus(
     root, cfg, out = corpus_root(settings), settings.stage1, Path(out)
     out = out if out.suffix == ".jsonl" else out / "corpus.jsonl"
     sources, met, dropped = read_sources(root, cfg.min_chars)
-    if not sources: raise ValueError(f"{root}: none of its {met} .py files is usable ({dropped}); lower stage1.min_chars or choose another stage1.corpus")
+    if not sources: raise ValueError(f"{root}: none of its {met} files is usable ({dropped}); lower stage1.min_chars or choose another stage1.corpus")
     stats = CorpusStats(str(root.name), license_of(root), met, len(sources), dropped, sum(map(len, sources.values())))
     count = (lambda t: len(tokenizer(t)["input_ids"])) if tokenizer else (lambda t: -(-len(t) // 3))
     rows = []
@@ -217,7 +224,7 @@ def _ranked(sources: dict[str, str], settings: Settings, license: str) -> list[d
             rows.append((-relevance(part), digest(str(settings.seed), path, str(i)), {"text": whole, "path": path, "part": i, "chars": len(whole), "license": license}))
     return [row for *_, row in sorted(rows, key=lambda r: r[:2])]
 
-# %% ../nbs/04_corpus.ipynb #d30e6ff9
+# %% ../nbs/04_corpus.ipynb #ebf187fc
 @dataclass(frozen=True)
 class Signature:
     "What calling a name takes."
@@ -240,7 +247,7 @@ def _signature(node: ast.FunctionDef, module: str) -> Signature:
     names = tuple(p.arg for p in [*plain, *a.kwonlyargs])
     return Signature(node.name, module, names, tuple(n for n in names if n not in given), tuple(values), bool(a.vararg or a.kwarg), len(plain))
 
-# %% ../nbs/04_corpus.ipynb #5e3af1f2
+# %% ../nbs/04_corpus.ipynb #ce88b60d
 class Api:
     "Names and signatures of the packages in a site-packages folder, read from their sources."
     def __init__(self, site: str | os.PathLike): self.site, self._modules, self._found = Path(site), {}, {}
@@ -249,6 +256,10 @@ class Api:
         "The source file of a module; None where there is none."
         base = self.site.joinpath(*module.split("."))
         return next((f for f in (base / "__init__.py", base.with_suffix(".py")) if f.is_file()), None)
+
+    def installed(self, package: str) -> bool:
+        "Is there such a top-level package or module, compiled ones included?"
+        return bool(package) and ((self.site / package).is_dir() or any(self.site.glob(f"{package}.*")))
 
     def names(self, module: str) -> dict[str, ast.AST | tuple[str, str]]:
         "What a module defines (a node) or imports (module, name) at its top level."
@@ -271,7 +282,7 @@ class Api:
         if found is not None or self.file(f"{module}.{name}"): return Signature(name, module, open=True)
         return None
 
-# %% ../nbs/04_corpus.ipynb #e366fc2d
+# %% ../nbs/04_corpus.ipynb #82b02e87
 def _top_level(body: list[ast.stmt], module: str, package: bool) -> dict:
     "Names bound by statements at the top of a module; the branches of `if`, and `try` as if it succeeded, count as well."
     out, parts = {}, module.split(".")
@@ -290,7 +301,7 @@ def _top_level(body: list[ast.stmt], module: str, package: bool) -> dict:
         elif isinstance(n, ast.Try): out |= _top_level(n.body, module, package)   # as if it succeeded
     return out
 
-# %% ../nbs/04_corpus.ipynb #79745a8a
+# %% ../nbs/04_corpus.ipynb #aa1d39fd
 PUBLIC = ("glayout", "glayout.cells", "glayout.cells.composite", "glayout.backend", "glayout.primitives", "glayout.placement", "glayout.routing", "glayout.util.comp_utils", "glayout.util.port_utils")
 
 @lru_cache

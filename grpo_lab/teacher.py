@@ -10,7 +10,7 @@ __all__ = ['UNKNOWN', 'FIX', 'issue', 'syntax_issue', 'Program', 'read_program',
            'load_feedback', 'clean_code', 'Kept', 'usable_feedback', 'feedback_to_rows', 'LineageError', 'iteration_of',
            'used_by', 'check_lineage']
 
-# %% ../nbs/11_teacher.ipynb #dfa5f198
+# %% ../nbs/11_teacher.ipynb #e83fa773
 import ast, builtins, difflib, hashlib, itertools, json, keyword, os, re, sys
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ from .config import Settings
 from .corpus import Api, Signature, glayout_api, home_of, nearest_names, parse_quietly
 from .records import Explanation, Feedback, Issue, Problem, Verdict, atomic_write, digest, extract_code, normalise, read_jsonl, write_jsonl
 
-# %% ../nbs/11_teacher.ipynb #cb5b777d
+# %% ../nbs/11_teacher.ipynb #e6409053
 def issue(
     title: str,      # what, in one short line
     problem: str,    # what was found, with line and text
@@ -36,7 +36,7 @@ def _line(code: str, n: int | None) -> str:
     lines = code.splitlines()
     return lines[n - 1].strip()[:160] if n and 0 < n <= len(lines) else ""
 
-# %% ../nbs/11_teacher.ipynb #45fded3d
+# %% ../nbs/11_teacher.ipynb #7bbd7cf8
 def syntax_issue(code: str) -> Issue | None:
     "The syntax error of a program, with its line; None where it parses."
     try: parse_quietly(code); return None
@@ -48,7 +48,7 @@ def syntax_issue(code: str) -> Issue | None:
     if cut: return issue(f"stops in the middle: {msg}", found, f"Python reads to the end and misses something: {msg}", "write a shorter program and finish it; close every bracket and quote")
     return issue(f"syntax error in line {n}: {msg}", found, f"Python cannot read this line: {msg}", "rewrite the line as one plain statement, such as name = function(argument=value)")
 
-# %% ../nbs/11_teacher.ipynb #151bd8f3
+# %% ../nbs/11_teacher.ipynb #83b4b457
 @dataclass
 class Program:
     "A program that parses, with what it imports."
@@ -58,7 +58,7 @@ class Program:
 
 def read_program(code: str) -> Program | None:
     "Parse a program and note its imports; None where it does not parse."
-    try: p = Program(code, parse_quietly(code))
+    try: p = Program(code, parse_quietly(code)); ast.unparse(p.tree)     # unparse fails on what is too deep to walk
     except (SyntaxError, ValueError, RecursionError): return None
     for n in ast.walk(p.tree):
         if isinstance(n, ast.ImportFrom):
@@ -67,14 +67,14 @@ def read_program(code: str) -> Program | None:
             for a in n.names: p.imports[a.asname or a.name.split(".")[0]] = (a.name, "", n.lineno)
     return p
 
-# %% ../nbs/11_teacher.ipynb #2b4bd3d1
+# %% ../nbs/11_teacher.ipynb #effca371
 def import_issues(p: Program, api: Api) -> list[Issue]:
     "Modules and names that cannot be imported, with where they live or what they may have been meant to be."
     out, bad = [], set()
     for local, (module, name, n) in p.imports.items():
         root = module.split(".")[0]
         if root in sys.stdlib_module_names: continue
-        known = api.file(module) if root in ("glayout", "gdsfactory") else api.file(root)
+        known = api.file(module) if root in ("glayout", "gdsfactory") else api.installed(root)
         if not known and module not in bad:
             bad.add(module); home = home_of(api, name)
             out.append(issue(f"there is no module '{module}'", f"line {n}: {_line(p.code, n)}", f"'{module}' is not installed beside the layout tools", f"from {home} import {name}" if home else "import from glayout"))
@@ -84,7 +84,7 @@ def import_issues(p: Program, api: Api) -> list[Issue]:
             out.append(issue(f"'{name}' cannot be imported from {module}", f"line {n}: {_line(p.code, n)}", f"{module} has no '{name}'" + (f"; it is in {home}" if home else ""), fix))
     return out
 
-# %% ../nbs/11_teacher.ipynb #08e4b926
+# %% ../nbs/11_teacher.ipynb #38b01ae9
 def name_issues(p: Program, entry_point: str = "component") -> list[Issue]:
     "Names that are used and never given a value, and a result that is never assigned."
     nodes = list(ast.walk(p.tree)); out = []
@@ -100,7 +100,7 @@ def name_issues(p: Program, entry_point: str = "component") -> list[Issue]:
         out.append(issue(f"'{name}' is not defined", f"line {n}: {_line(p.code, n)}", f"no line above gives '{name}' a value", f"import '{name}' or assign it first"))
     return out
 
-# %% ../nbs/11_teacher.ipynb #4eaa617b
+# %% ../nbs/11_teacher.ipynb #a4319c1e
 def signature_of(call: ast.Call, p: Program, api: Api | None) -> Signature | None:
     "The signature of what a call calls, when it is an imported name whose source is known."
     if api is None or not isinstance(call.func, ast.Name) or call.func.id not in p.imports: return None
@@ -119,11 +119,11 @@ def call_issues(p: Program, api: Api) -> list[Issue]:
             near = difflib.get_close_matches(k.arg, s.params, 1, 0.6)
             out.append(issue(f"{s.name} has no keyword '{k.arg}'", where, f"{s.name} accepts {', '.join(s.params)}", f"write {near[0]}= instead of {k.arg}=" if near else f"leave {k.arg}= out"))
         if len(c.args) > s.positional: out.append(issue(f"too many arguments for {s.name}", where, f"{s.name} takes {s.positional} by position, the call gives {len(c.args)}", "give arguments by keyword"))
-        missing = [r for r in s.required if r not in given]
+        missing = [r for r in s.required if r not in given and not difflib.get_close_matches(r, given - set(s.params), 1, 0.6)]
         if missing: out.append(issue(f"{s.name} needs {', '.join(missing)}", where, f"{', '.join(missing)} of {s.name} has no default", f"add {', '.join('sky130 as the first argument' if m == 'pdk' else m + '=...' for m in missing)}"))
     return out
 
-# %% ../nbs/11_teacher.ipynb #2de5c4f1
+# %% ../nbs/11_teacher.ipynb #02578a7d
 def waste_issues(p: Program, known: Iterable[str] = ()) -> list[Issue]:
     "Lines that do nothing: repeated ones, and names that are never used and not `known` to be wrong already."
     out, seen = [], Counter(ast.unparse(s) for s in p.tree.body if not isinstance(s, ast.Expr))
@@ -142,7 +142,7 @@ def static_issues(code: str, entry_point: str = "component", api: Api | None = N
     wrong = {w for i in imports for w in re.findall(r"'(\w+)'", i.issue)}
     return [*imports, *name_issues(p, entry_point), *(call_issues(p, api) if api else []), *waste_issues(p, wrong)]
 
-# %% ../nbs/11_teacher.ipynb #dccfbb3a
+# %% ../nbs/11_teacher.ipynb #41e0e5d3
 _STATUS = {
     "no_code": ("no program in the answer", "the answer holds no code", "only a Python program can be built", "answer with one fenced Python program"),
     "refused": ("a forbidden action", "the program did something the sandbox does not allow", "programs may compute and draw, not read files, start processes or use the network", "use glayout only"),
@@ -157,7 +157,7 @@ _HINTS = {
     "ImportError": "import the name from the module that has it", "ModuleNotFoundError": "import from glayout",
 }
 
-# %% ../nbs/11_teacher.ipynb #1c03f55c
+# %% ../nbs/11_teacher.ipynb #5efc3901
 def exception_of(log: str) -> tuple[str, str, int | None]:   # type, message, line of the student's program
     "What the end of a log says: the exception and where in the program it arose."
     places = re.findall(r'(?:^line |File "(?:<program>|program\.py|<string>)", line )(\d+)', log, re.M)
@@ -169,7 +169,7 @@ def exception_of(log: str) -> tuple[str, str, int | None]:   # type, message, li
 
 def _keyword_fix(code: str, n: int | None, message: str, api: Api | None) -> str:
     "The nearest keyword, when a generator passed on one that its parts do not have; empty: not that, or none is near."
-    m, p = re.search(r"(\w+)\(\) got an unexpected keyword argument '(\w+)'", message), read_program(code)
+    m, p = re.search(r"(\w+)'?\(\) got an? (?:unexpected keyword|invalid) argument '(\w+)'", message), read_program(code)
     if not m or not p or api is None: return ""
     found = [signature_of(c, p, api) for c in ast.walk(p.tree) if isinstance(c, ast.Call) and c.lineno == n] + [api.lookup(home_of(api, m[1]) or "glayout", m[1])]
     near = difflib.get_close_matches(m[2], [k for s in found if s for k in s.params], 1, 0.6)
@@ -180,6 +180,7 @@ def run_issues(code: str, verdict: Verdict, static: list[Issue], api: Api | None
     if verdict.status in _STATUS:
         title, problem, reason, fix = _STATUS[verdict.status]
         return [issue(title, f"{problem}: {verdict.log.strip()[-200:]}" if verdict.log.strip() else problem, reason, fix), *static]
+    if verdict.status == "syntax_error": return [issue("the builder cannot read it", verdict.log.strip()[-200:] or "a syntax error", "the layout tools' Python refuses the program", "write it plainly, in few lines"), *static]
     if verdict.status != "runtime_error": return static
     kind, message, n = exception_of(verdict.log)
     stop = f"{kind}: {message}" if message else kind
@@ -191,7 +192,7 @@ def run_issues(code: str, verdict: Verdict, static: list[Issue], api: Api | None
     where = f"line {n}: {_line(code, n)}" if n else "the program"
     return [issue(f"{stop[:70]}" + (f" in line {n}" if n else ""), f"{where}  ->  {stop}", f"the run ends here with {stop}", _keyword_fix(code, n, message, api) or _HINTS.get(kind, "change this line")), *static]
 
-# %% ../nbs/11_teacher.ipynb #a3b2d4f1
+# %% ../nbs/11_teacher.ipynb #8a21d3c0
 _DRC_FIXES = [  # (words of the rule's description, what to do)
     (r"npc|licon|mcon|contact|via", "contacts drawn by glayout are right until devices overlap: move them further apart (a larger movex or movey); draw none by hand"),
     (r"5 nm grid", "use multiples of 0.005 um for every size and every move"),
@@ -215,11 +216,11 @@ def _where(detail: dict) -> str:
     boxes = detail.get("boxes") or []
     return f", first at ({(boxes[0][0] + boxes[0][2]) / 2:.2f}, {(boxes[0][1] + boxes[0][3]) / 2:.2f}) um" if boxes and len(boxes[0]) == 4 else ""
 
-# %% ../nbs/11_teacher.ipynb #b3746d8e
+# %% ../nbs/11_teacher.ipynb #5002a08e
 def _plain(text: str) -> str:
     "An LVS description without the netlist's own names of devices, which the student has never seen."
     text = re.sub(r"^device \S+ should be (.*), the layout has (.*)$", r"should be \1, is \2", text)
-    return re.sub(r" \(x\d+\)|(?<=^device) x\d+|\.$", "", text)
+    return re.sub(r" \(x\d+(?:/x\d+)*\)|(?<=^device) x\d+|\.$", "", text)
 
 def _rule_issue(kind: str, rule: str, details: list[dict]) -> Issue:
     "One issue for all that is wrong by one rule."
@@ -249,7 +250,7 @@ def _drc_fix(detail: dict) -> str:
     text = detail.get("description", "").lower()
     return next((fix for words, fix in _DRC_FIXES if re.search(words, text)), "keep to the rule, or use a generator that does")
 
-# %% ../nbs/11_teacher.ipynb #a8ea2fd5
+# %% ../nbs/11_teacher.ipynb #23535338
 _OPS = {ast.Add: lambda a, b: a + b, ast.Sub: lambda a, b: a - b, ast.Mult: lambda a, b: a * b, ast.Div: lambda a, b: a / b}
 UNKNOWN = object()   # a value that cannot be known without running the program
 
@@ -276,7 +277,7 @@ def constants(tree: ast.Module) -> dict[str, Any]:
             if v is not UNKNOWN: out[s.targets[0].id] = v
     return out
 
-# %% ../nbs/11_teacher.ipynb #66444168
+# %% ../nbs/11_teacher.ipynb #59425f02
 @dataclass
 class Call:
     "One call: of a function by its name, of a method by its last name, or `<<`."
@@ -304,8 +305,11 @@ def calls(p: Program, api: Api | None = None) -> list[Call]:
         out.append((n.lineno, n.end_col_offset or 0, c))
     return [c for *_, c in sorted(out, key=lambda x: x[:2])]
 
-# %% ../nbs/11_teacher.ipynb #9e4fed96
-def _spell(v: Any) -> str: return "not given" if v is UNKNOWN else repr(v)
+# %% ../nbs/11_teacher.ipynb #0d2cfc9c
+def _spell(v: Any) -> str:
+    "A value in words, short."
+    try: return "not given" if v is UNKNOWN else repr(v)[:60]
+    except ValueError: return "a huge number"
 
 def _near_keywords(call: Call, s: Signature) -> Call:
     "The call as it was meant: a keyword that does not exist stands for the nearest that does."
@@ -315,7 +319,7 @@ def _near_keywords(call: Call, s: Signature) -> Call:
 def _argument_issues(mine: Call, ref: Call, asked: list) -> list[Issue]:
     "How the arguments of two calls of one function differ."
     s = ref.signature or mine.signature; out, defaults = [], dict(s.defaults) if s else {}
-    if s and s.params: mine = _near_keywords(mine, s)
+    if s and s.params and not s.open: mine = _near_keywords(mine, s)
     for k in [*ref.args, *(a for a in mine.args if a not in ref.args)]:
         a, b = mine.args.get(k, defaults.get(k, UNKNOWN)), ref.args.get(k, defaults.get(k, UNKNOWN))
         if k in mine.ports and k in ref.ports:
@@ -330,7 +334,7 @@ def _argument_issues(mine: Call, ref: Call, asked: list) -> list[Issue]:
         out.append(issue(f"{named} is {_spell(a)}, {'must' if b in asked else 'should'} be {_spell(b)}", f"line {mine.line}: {mine.name} has {named} = {_spell(a)}", f"{why} {_spell(b)}", f"write {k + '=' if not k.isdigit() else ''}{_spell(b)}"))
     return out
 
-# %% ../nbs/11_teacher.ipynb #1c6a2ad8
+# %% ../nbs/11_teacher.ipynb #76a93b4d
 def _pairs(mine: list[Call], ref: list[Call]) -> tuple[list[tuple[Call, Call]], list[Call], list[Call]]:   # pairs, only mine, only the reference's
     "Pair the calls of one function, those most alike in writing first, each with the nearest in order."
     alike = lambda i, j: -difflib.SequenceMatcher(None, mine[i].text, ref[j].text, False).ratio()
@@ -379,7 +383,7 @@ def difference_issues(code: str, problem: Problem, api: Api | None = None) -> li
         if c := _count_issue(name, len(a), len(b), extra, missing, code, problem.reference): out.append(c)
     return list({i.issue: i for i in out}.values())
 
-# %% ../nbs/11_teacher.ipynb #9c3d27b6
+# %% ../nbs/11_teacher.ipynb #8f55c8fb
 def diagnose(
     problem: Problem,
     code: str | None,       # the student's program; None: the answer held none
@@ -412,7 +416,7 @@ def file_stem(problem_id: str) -> str:
     "A problem's id as a file name."
     return re.sub(r"[^\w.-]", "_", problem_id)
 
-# %% ../nbs/11_teacher.ipynb #84741378
+# %% ../nbs/11_teacher.ipynb #621b2fef
 FIX = "Fix the program."
 
 def pick_issues(issues: list[Issue], n: int = 3) -> list[str]:
@@ -420,9 +424,9 @@ def pick_issues(issues: list[Issue], n: int = 3) -> list[str]:
     kind = lambda i: i.issue[:3] if i.issue[:3] in ("DRC", "LVS") else "difference" if re.search(r"(must|should) be|is missing|not needed|too many", i.issue) else "run"
     rank = Counter(); order = []
     for place, i in enumerate(issues): order.append((rank[kind(i)], place, i.issue)); rank[kind(i)] += 1
-    return [t if len(t) <= 75 else t[:72].rsplit(" ", 1)[0] + " ..." for _, _, t in sorted(order)[:n]]
+    return [t if len(t) <= 64 else t[:60].rsplit(" ", 1)[0] + " ..." for _, _, t in sorted(order)[:n]]
 
-def shorten(code: str, limit: int = 330) -> str:
+def shorten(code: str, limit: int = 400) -> str:
     "A program in at most `limit` characters: without repeated lines, cut at a line's end."
     lines = [l for l, _ in itertools.groupby(normalise(code).splitlines())]; out = ""
     for l in lines:
@@ -430,7 +434,7 @@ def shorten(code: str, limit: int = 330) -> str:
         out += l + "\n"
     return out.rstrip("\n")
 
-# %% ../nbs/11_teacher.ipynb #13a97aba
+# %% ../nbs/11_teacher.ipynb #6ba3fbb5
 def repair_messages(
     problem: Problem,
     code: str | None,                   # the failing program
@@ -448,7 +452,7 @@ def as_completion(code: str) -> str:
     "The answer that training asks for: one fenced program."
     return f"```python\n{normalise(code)}\n```"
 
-# %% ../nbs/11_teacher.ipynb #666ef0eb
+# %% ../nbs/11_teacher.ipynb #c1662b46
 def feedback_folder(run_dir: str | os.PathLike, iteration: int) -> Path:
     "Where an iteration's feedback lies."
     return Path(run_dir) / "master_predictions" / f"iteration_{iteration}"
@@ -469,7 +473,7 @@ def _set_aside(file: Path, why: str) -> None:
     aside = file.parent / "set_aside"; aside.mkdir(exist_ok=True)
     os.replace(file, aside / file.name); atomic_write(aside / f"{file.stem}.reason.txt", why + "\n")
 
-# %% ../nbs/11_teacher.ipynb #2dabeed8
+# %% ../nbs/11_teacher.ipynb #ca785890
 def load_feedback(
     run_dir: str | os.PathLike,
     iteration: int,
@@ -484,7 +488,7 @@ def load_feedback(
     bad = Counter(r.read_text().split(":")[0].strip() for r in sorted((folder / "set_aside").glob("*.reason.txt")) if r.name.removesuffix(".reason.txt") not in out)
     return out, bad
 
-# %% ../nbs/11_teacher.ipynb #2f13fdd2
+# %% ../nbs/11_teacher.ipynb #b6fe2736
 def clean_code(text: str, entry_point: str = "component") -> tuple[str, str]:   # program, reason to drop it
     "Strip fences and white space from a fixed program and check it."
     code = normalise(extract_code(text) or "") if "```" in text else normalise(text)
@@ -497,7 +501,7 @@ def _verified(problem: Problem, code: str, fb: Feedback, settings: Settings) -> 
     "Is a program known to be right without verifying it again?"
     return normalise(code) == normalise(problem.reference) or settings.teacher.kind == "reference" and not fb.analysis
 
-# %% ../nbs/11_teacher.ipynb #9bace45c
+# %% ../nbs/11_teacher.ipynb #ac7b4dae
 @dataclass
 class Kept:
     "One feedback that passed the checks so far."
@@ -528,7 +532,7 @@ def usable_feedback(
         dropped["not verified"] += sum(not k.verified for k in kept); kept = [k for k in kept if k.verified]
     return kept, +dropped
 
-# %% ../nbs/11_teacher.ipynb #220ebb89
+# %% ../nbs/11_teacher.ipynb #c828eb3e
 def _wants_repair(kept: list[Kept], run_dir: Path, settings: Settings) -> dict[int, str]:
     "Which rows show the student its own failing program, and that program: a share of all rows, drawn from the seed."
     failing = {}
@@ -543,7 +547,7 @@ def _too_long(row: dict, tokenizer, limit: int) -> bool:
     text = "".join(m["content"] for m in row["prompt"]) + row["completion"]
     return len(tokenizer(text)["input_ids"]) + 16 > limit    # 16: the chat template's own tokens
 
-# %% ../nbs/11_teacher.ipynb #e3a55837
+# %% ../nbs/11_teacher.ipynb #fa141bb9
 def feedback_to_rows(
     run_dir: str | os.PathLike,
     iteration: int,                     # whose feedback
@@ -568,7 +572,7 @@ def feedback_to_rows(
     kinds = Counter(r["kind"] for r in rows)
     return rows, {"read": read, "kept": len(rows), "solve": kinds["solve"], "repair": kinds["repair"], "verified": sum(r["verified"] for r in rows), "dropped": dict(dropped)}
 
-# %% ../nbs/11_teacher.ipynb #927ddb65
+# %% ../nbs/11_teacher.ipynb #e2a75e85
 class LineageError(ValueError):
     "A step trained on data that it, or a later step, produced."
 
@@ -582,7 +586,7 @@ def used_by(manifest: dict) -> dict[str, list[int]]:   # step: iterations whose 
     "Which iterations' feedback or training data each step of a run used."
     return {s: sorted({n for f in e.get("inputs", []) if (n := iteration_of(f)) is not None}) for s, e in manifest["steps"].items()}
 
-# %% ../nbs/11_teacher.ipynb #2b2e6178
+# %% ../nbs/11_teacher.ipynb #612cabde
 def check_lineage(
     manifest: dict,                              # of a run: steps[<id>].inputs and .outputs, in the order of the plan
     run_dir: str | os.PathLike | None = None,    # also read the training data and check each row's source_iteration
