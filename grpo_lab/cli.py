@@ -86,8 +86,9 @@ def cmd_resume(args) -> int:
 def carry_out(run, args) -> int:
     "Do the steps that are not done, then write the report."
     from .engines import get_engine
-    from .runs import StepFailed, execute_run
+    from .runs import StepFailed, check_data, execute_run
     began = time.time()
+    check_data(run.settings)
     say(f"run {run.id} in {run.dir}")
     code, error, report = OK, None, None
     try:
@@ -200,7 +201,8 @@ def cmd_verify(args) -> int:
         return verify_tests(args, code)
     from .circuits import load_problems
     settings = settings_of(args)
-    problems = {p.id: p for p in load_problems(path=settings.data or None)}
+    from .runs import data_folder
+    problems = {p.id: p for p in load_problems(path=data_folder(settings))}
     if args.problem not in problems:
         import difflib
         near = difflib.get_close_matches(args.problem or "", problems, 3, 0.3)

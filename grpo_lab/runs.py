@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['STATES', 'RunError', 'Busy', 'Step', 'Result', 'plan', 'step_seed', 'versions', 'git_state', 'machine', 'run_lock',
-           'model_bytes', 'space_needed', 'check_folder', 'runs_folder', 'Run', 'differences', 'create_run', 'find_run',
-           'leftovers', 'clear_step', 'OpenStep', 'merged_models', 'start_model', 'Progress', 'bar', 'seed_everything',
-           'open_step', 'run_lock_open', 'finish', 'program_files', 'compile_result', 'judge', 'layout_results',
-           'trainer_watch', 'StepFailed', 'execute_run', 'redo', 'list_runs']
+           'model_bytes', 'space_needed', 'check_folder', 'runs_folder', 'Run', 'data_folder', 'check_data',
+           'differences', 'create_run', 'find_run', 'leftovers', 'clear_step', 'OpenStep', 'merged_models',
+           'start_model', 'Progress', 'bar', 'seed_everything', 'open_step', 'run_lock_open', 'finish', 'program_files',
+           'compile_result', 'judge', 'layout_results', 'trainer_watch', 'StepFailed', 'execute_run', 'redo',
+           'list_runs']
 
-# %% ../nbs/13_runs.ipynb #af556ce8
+# %% ../nbs/13_runs.ipynb #5fc61649
 import contextlib, datetime, hashlib, json, os, re, shutil, socket, subprocess, sys, time
 from pathlib import Path
 from typing import Any, Callable, Iterable
@@ -17,7 +18,7 @@ from .config import Settings, load_settings, project_root
 from .ledger import Ledger, ledger_row
 from .records import Completion, Problem, Record, Verdict, atomic_write
 
-# %% ../nbs/13_runs.ipynb #18a87930
+# %% ../nbs/13_runs.ipynb #19957d61
 STATES = ("pending", "running", "done", "failed")
 
 class RunError(RuntimeError):
@@ -26,7 +27,7 @@ class RunError(RuntimeError):
 class Busy(RunError):
     "Another process is working on this run."
 
-# %% ../nbs/13_runs.ipynb #827d394d
+# %% ../nbs/13_runs.ipynb #e0c680fc
 class Step(Record):
     "One notebook to execute."
     id: str                      # also the ledger's stage, the folder under models/ and the key in the manifest
@@ -51,7 +52,7 @@ class Result(Record):
     error: str = ""              # the exception, in a few lines
     seconds: float = 0.0
 
-# %% ../nbs/13_runs.ipynb #27cc69e4
+# %% ../nbs/13_runs.ipynb #16e740b4
 def plan(
     settings: Settings,
     run_dir: str | os.PathLike = "",   # run folder that the steps work in
@@ -65,7 +66,7 @@ def plan(
             *[step(f"2_self_improve_{n}", "2_self_improve", iteration=n) for n in range(1, settings.stage2.iterations + 1)],
             step("3_grpo", "3_grpo"), step("4_evaluate", "4_evaluate")]
 
-# %% ../nbs/13_runs.ipynb #bb9f4608
+# %% ../nbs/13_runs.ipynb #e9ebff75
 def step_seed(
     seed: int,       # of the run
     step_id: str,
@@ -73,7 +74,7 @@ def step_seed(
     "The seed of one step: the same on every machine and every attempt, different for every step."
     return int(hashlib.sha256(f"{seed}/{step_id}".encode()).hexdigest()[:8], 16) % 2**31
 
-# %% ../nbs/13_runs.ipynb #fef5b2a6
+# %% ../nbs/13_runs.ipynb #8944948f
 def versions() -> dict[str, str]:
     "Versions of Python and of the packages that decide what a run computes."
     from importlib.metadata import PackageNotFoundError, version
@@ -95,7 +96,7 @@ def machine() -> dict[str, Any]:
     gpus = Path("/proc/driver/nvidia/gpus")
     return {"system": f"{platform.system()} {platform.machine()}", "cores": os.cpu_count(), "gpus": len(list(gpus.iterdir())) if gpus.is_dir() else 0}
 
-# %% ../nbs/13_runs.ipynb #1d984dea
+# %% ../nbs/13_runs.ipynb #9b28e236
 _HELD: dict[str, Any] = {}   # folder -> open lock file, of this process
 
 @contextlib.contextmanager
@@ -117,7 +118,7 @@ def run_lock(
     try: yield
     finally: _HELD.pop(key).close()
 
-# %% ../nbs/13_runs.ipynb #c5cf4158
+# %% ../nbs/13_runs.ipynb #367df42b
 def model_bytes(
     settings: Settings,
 ) -> int:            # bytes of one saved model; a guess when neither folder nor name tells
@@ -132,7 +133,7 @@ def space_needed(settings: Settings) -> int:
     "Bytes that a whole run writes: one model for each step that trains, and a little for everything else."
     return int(1.1 * model_bytes(settings) * (settings.stage2.iterations + 1)) + 100 * 2**20
 
-# %% ../nbs/13_runs.ipynb #e4e3dbcc
+# %% ../nbs/13_runs.ipynb #4dffc2bb
 def check_folder(
     folder: Path,        # the run folder, which may not exist yet
     settings: Settings,
@@ -146,7 +147,7 @@ def check_folder(
     free, need = shutil.disk_usage(folder).free, space_needed(settings)
     if free < need: raise RunError(f"{folder} has {free / 2**30:.1f} GiB free and the run needs about {need / 2**30:.1f} GiB: free some space or {mend}")
 
-# %% ../nbs/13_runs.ipynb #d1bfc753
+# %% ../nbs/13_runs.ipynb #c44db797
 def runs_folder(settings: Settings) -> Path:
     "Folder of the run folders; a relative one counts from the project folder, wherever you started."
     return Path(settings.outputs) if Path(settings.outputs).is_absolute() else project_root() / settings.outputs
@@ -192,7 +193,18 @@ class Run:
         doc = self.manifest; doc["steps"][step_id].update(fields)
         atomic_write(self.dir / "run.json", json.dumps(doc, indent=1, ensure_ascii=False, default=str) + "\n"); return doc["steps"][step_id]
 
-# %% ../nbs/13_runs.ipynb #9738daea
+# %% ../nbs/13_runs.ipynb #95b4db88
+def data_folder(settings: Settings) -> Path | None:
+    "Folder of the task's problem sets; None: the ones that ship."
+    return Path(settings.data) / settings.task if settings.data else None
+
+def check_data(settings: Settings) -> dict[str, int]:   # problems of each split
+    "Read every problem once. Raises `RunError` naming file, line and field."
+    from grpo_lab.circuits import load_problems
+    try: return {split: len(load_problems(split, data_folder(settings))) for split in ("train", "heldout")}
+    except (ValueError, OSError) as e: raise RunError(str(e)) from None
+
+# %% ../nbs/13_runs.ipynb #a9c954e3
 def _flat(doc: dict, prefix: str = "") -> dict[str, Any]:
     "Nested settings by dotted name."
     return {k: v for name, x in doc.items() for k, v in (_flat(x, f"{prefix}{name}.") if isinstance(x, dict) else {prefix + name: x}).items()}
@@ -204,7 +216,7 @@ def differences(
     a, b = _flat(old), _flat(new)
     return [f"{k}: {a.get(k)!r} -> {b.get(k)!r}" for k in sorted(a.keys() | b.keys()) if k != "outputs" and a.get(k) != b.get(k)]
 
-# %% ../nbs/13_runs.ipynb #3ed6bee1
+# %% ../nbs/13_runs.ipynb #c13bae27
 def _manifest(settings: Settings, run_id: str) -> dict:
     "A manifest with nothing done."
     entry = {"state": "pending", "attempts": 0, "started": None, "finished": None, "seconds": None,
@@ -230,7 +242,7 @@ def create_run(
         atomic_write(folder / "run.json", json.dumps(_manifest(settings, run_id), indent=1, ensure_ascii=False) + "\n")
     return Run(folder)
 
-# %% ../nbs/13_runs.ipynb #d7f956d1
+# %% ../nbs/13_runs.ipynb #aae36a86
 def find_run(
     name: str,                          # run id, or path of a run folder
     outputs: str | os.PathLike | None = None,   # folder of the run folders; None: the project's
@@ -242,11 +254,11 @@ def find_run(
     have = ", ".join(sorted(f.parent.name for f in root.glob("*/run.json"))) or "none"
     raise RunError(f"there is no run '{name}' in {root} (there: {have})")
 
-# %% ../nbs/13_runs.ipynb #f3be098a
+# %% ../nbs/13_runs.ipynb #577f8306
 def leftovers(run: Run, step_id: str) -> list[Path]:
     "Everything in the run folder that only this step writes."
     d, n = run.dir, step_id.removeprefix("2_self_improve_")
-    own = [d / "models" / step_id, d / "training_data" / step_id, *(d / "training_data").glob(f"{step_id}.*"), *(d / "ledger").glob(f"{step_id}--*")]
+    own = [d / "models" / step_id, d / "training_data" / step_id, *(d / "training_data").glob(f"{step_id}.*"), *(d / "models").glob(".saving-*"), *(d / "ledger").glob(f"{step_id}--*")]
     if n != step_id: own += [d / k / f"iteration_{n}" for k in ("generated", "compile_results", "master_predictions")] + [d / "training_data" / f"iteration_{n}.jsonl"]
     if step_id == "1_initial_finetune": own += (d / "training_data").glob("corpus*")
     if step_id == "3_grpo": own += [d / "evaluation", d / "generated" / "error_prompts", *(d / "master_predictions").glob("error_prompts*")]
@@ -257,7 +269,7 @@ def clear_step(run: Run, step_id: str) -> None:
     for p in leftovers(run, step_id): shutil.rmtree(p) if p.is_dir() else p.unlink()
     for p in run.dir.rglob(".*.tmp"): p.unlink(missing_ok=True)
 
-# %% ../nbs/13_runs.ipynb #c570682b
+# %% ../nbs/13_runs.ipynb #29bf5109
 class OpenStep:
     "What a stage notebook works with."
     def __init__(self,
@@ -276,7 +288,7 @@ class OpenStep:
     ) -> list[Problem]:
         "Problems of a split; the same ones in every step of a run."
         from grpo_lab.circuits import load_problems, pick
-        found = load_problems(split, Path(self.settings.data) / self.settings.task if self.settings.data else None)
+        found = load_problems(split, data_folder(self.settings))
         found = [p for p in found if use is None or use in p.spec.get("use", use)]
         return pick(found, limit, self.settings.seed) if 0 < limit < len(found) else found
 
@@ -292,7 +304,7 @@ class OpenStep:
         p = self.dir / p
         return str(p.relative_to(self.dir)) if p.is_relative_to(self.dir) else str(p)
 
-# %% ../nbs/13_runs.ipynb #e9f50bdc
+# %% ../nbs/13_runs.ipynb #794ef563
 def merged_models(run: Run) -> dict[str, Path]:
     "Merged model of every training step, in order; those that exist."
     found = {s.id: run.dir / "models" / s.id / "merged" for s in run.plan}
@@ -308,7 +320,7 @@ def start_model(step: OpenStep) -> Path | None:
     if models: step.uses(list(models.values())[-1])
     return list(models.values())[-1] if models else None
 
-# %% ../nbs/13_runs.ipynb #c3e3266f
+# %% ../nbs/13_runs.ipynb #09cd0124
 class Progress:
     "A bar in the notebook, and a line for the terminal; call it with (done, total), or use `update`."
     def __init__(self,
@@ -335,12 +347,12 @@ class Progress:
     def __enter__(self): return self
     def __exit__(self, *_): self.bar.close()
 
-# %% ../nbs/13_runs.ipynb #c93e4047
+# %% ../nbs/13_runs.ipynb #a0ce68a8
 def bar(step: OpenStep, what: str, total: int | None = None) -> Progress:
     "A progress bar of this step."
     return Progress(what, total, step.path("logs", f"{step.id}.progress"))
 
-# %% ../nbs/13_runs.ipynb #d9ffab4e
+# %% ../nbs/13_runs.ipynb #70826cc0
 def seed_everything(
     seed: int,
     threads: int = 0,      # torch threads; 0: as torch likes
@@ -370,7 +382,7 @@ def open_step(
     seed_everything(run.steps[step_id]["seed"], run.settings.threads)
     return OpenStep(run, step_id, by_hand)
 
-# %% ../nbs/13_runs.ipynb #163db6b8
+# %% ../nbs/13_runs.ipynb #3062dc56
 _BY_HAND = contextlib.ExitStack()
 
 def run_lock_open(run: Run) -> None:
@@ -389,7 +401,7 @@ def finish(
     if step.by_hand: _BY_HAND.close()
     return entry
 
-# %% ../nbs/13_runs.ipynb #ee72e8e3
+# %% ../nbs/13_runs.ipynb #90dff87e
 def program_files(step: OpenStep, completions: Iterable[Completion], folder: str) -> list[str]:
     "Write each completion's program as `<folder>/<problem>.py` (`--1`, `--2` for further samples); paths relative to the run folder."
     from grpo_lab.teacher import file_stem
@@ -407,7 +419,7 @@ def compile_result(name: str, verdict: Verdict) -> str:
     lines += [f"{d.get('kind')} {d.get('rule')} x{d.get('count', 1)}: {d.get('description', '')}" for d in verdict.error_details]
     return "\n".join([*lines, *(["log:", verdict.log.rstrip()] if verdict.log.strip() else [])]) + "\n"
 
-# %% ../nbs/13_runs.ipynb #8e4f6643
+# %% ../nbs/13_runs.ipynb #a983b3f5
 def judge(
     step: OpenStep,
     verifier: Any,                      # from `open_verifier`
@@ -425,7 +437,7 @@ def judge(
     step.ledger.write(step.id, rows, part)
     return verdicts
 
-# %% ../nbs/13_runs.ipynb #013ab357
+# %% ../nbs/13_runs.ipynb #66383c27
 def layout_results(verdict: Verdict) -> dict:
     "One entry of evaluation/output.json."
     def part(kind, errors):
@@ -433,7 +445,7 @@ def layout_results(verdict: Verdict) -> dict:
                 "error_details": [d for d in verdict.error_details if d.get("kind") == kind] or ([] if verdict.status == "ok" else [{"kind": "run", "rule": verdict.status, "description": verdict.log[-300:], "count": 1, "boxes": []}])}
     return {"drc_result": part("drc", verdict.drc_errors), "lvs_result": part("lvs", verdict.lvs_errors)}
 
-# %% ../nbs/13_runs.ipynb #05528dc6
+# %% ../nbs/13_runs.ipynb #c33e068f
 def trainer_watch(step: OpenStep, what: str = "train"):
     "A callback for SFT and GRPO trainers of this step."
     from transformers import TrainerCallback
@@ -448,7 +460,7 @@ def trainer_watch(step: OpenStep, what: str = "train"):
     step.makes(f"training_data/{step.id}.log.jsonl")
     return Watch()
 
-# %% ../nbs/13_runs.ipynb #baf9c34c
+# %% ../nbs/13_runs.ipynb #aab0366f
 class StepFailed(RunError):
     "A step ended in an error; what was done before it is kept."
 
@@ -478,7 +490,7 @@ def _whole(notebook: Path) -> bool:
     try: return bool(json.loads(notebook.read_text(encoding="utf-8"))["cells"])
     except (OSError, ValueError, KeyError): return False
 
-# %% ../nbs/13_runs.ipynb #8aacbd9d
+# %% ../nbs/13_runs.ipynb #38414434
 def redo(run: Run, step_id: str) -> None:
     "Mark a step and all later ones as not done. Raises `RunError` where the run does not have it."
     ids = list(run.steps)
