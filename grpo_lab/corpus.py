@@ -7,7 +7,7 @@ __all__ = ['TASK_NAMES', 'PUBLIC', 'glayout_site', 'corpus_root', 'parse_quietly
            'chunks', 'relevance', 'CorpusStats', 'license_of', 'read_source', 'read_sources', 'build_corpus',
            'Signature', 'Api', 'glayout_api', 'home_of', 'nearest_names']
 
-# %% ../nbs/04_corpus.ipynb #7780b60f
+# %% ../nbs/04_corpus.ipynb #3b51e397
 import ast, difflib, json, os, re, subprocess, warnings
 from collections import Counter
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from pathlib import Path
 from .config import Settings
 from .records import atomic_write, digest, normalise, write_jsonl
 
-# %% ../nbs/04_corpus.ipynb #da4da335
+# %% ../nbs/04_corpus.ipynb #d7ca6e51
 @lru_cache
 def _site_of(python: str) -> Path:
     "The folder that holds the package `glayout` of an interpreter, asked of it without importing the package."
@@ -34,7 +34,7 @@ def glayout_site(
     try: return _site_of((settings.layout.python if settings else "") or layout_python(create=False))
     except LayoutEnvError as e: raise FileNotFoundError(f"the corpus comes with the layout interpreter: {e}") from None
 
-# %% ../nbs/04_corpus.ipynb #31977e69
+# %% ../nbs/04_corpus.ipynb #de155d75
 def corpus_root(settings: Settings) -> Path:
     "Folder of the sources that `stage1.corpus` names. Raises `FileNotFoundError` when it is not there or holds no Python."
     if settings.stage1.corpus == "glayout": return glayout_site(settings) / "glayout"
@@ -43,7 +43,7 @@ def corpus_root(settings: Settings) -> Path:
     if next(root.rglob("*.py"), None) is None: raise FileNotFoundError(f"stage1.corpus={root}: there is not one .py file in it; is the clone complete?")
     return root
 
-# %% ../nbs/04_corpus.ipynb #2411e73f
+# %% ../nbs/04_corpus.ipynb #fb35e0cb
 _SKIP_FOLDERS = {"tests", "test", "build", "dist", "node_modules", "site-packages", "venv", "__pycache__"}
 _SKIP_FILES = re.compile(r"(test_.*|.*_test|conftest|setup|versioneer)\.py$")
 
@@ -58,6 +58,7 @@ def parse_quietly(text: str) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore"); return ast.parse(text)
 
+# %% ../nbs/04_corpus.ipynb #0a67f4da
 def unwanted(
     path: Path,           # relative to the corpus folder
     text: str,
@@ -71,7 +72,7 @@ def unwanted(
     if not any(isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.For, ast.With)) or isinstance(getattr(n, "value", None), ast.Call) for n in body): return "only imports and constants"
     return ""
 
-# %% ../nbs/04_corpus.ipynb #9bae6267
+# %% ../nbs/04_corpus.ipynb #e2b9dad7
 def code_lines(text: str) -> frozenset[str]:
     "The lines of a program that say something: stripped, without comments and bare brackets."
     lines = (re.sub(r"\s+", " ", re.sub(r"(^|\s)#.*", "", l)).strip() for l in text.splitlines())
@@ -90,7 +91,7 @@ def duplicate_of(
         if both >= threshold * (len(lines) + len(other) - both): return path
     return ""
 
-# %% ../nbs/04_corpus.ipynb #e0d244d3
+# %% ../nbs/04_corpus.ipynb #8671be4b
 def _cuts(text: str) -> list[int]:
     "Line numbers (from 0) at which a file may be cut: where a top-level statement starts, with the comments above it."
     lines, cuts = text.splitlines(), []
@@ -100,6 +101,7 @@ def _cuts(text: str) -> list[int]:
         cuts.append(at)
     return sorted(set(cuts) | {0})
 
+# %% ../nbs/04_corpus.ipynb #ffe74d1e
 def _split_long(lines: list[str], limit: int) -> list[list[str]]:
     "Cut one long definition into pieces of at most `limit` characters, at the least indented line in the second half of each."
     out = []
@@ -114,7 +116,7 @@ def _split_long(lines: list[str], limit: int) -> list[list[str]]:
         at = max(spots, key=lambda i: (-indent(i), i)); out.append(lines[:at]); lines = lines[at:]
     return [*out, lines] if lines else out
 
-# %% ../nbs/04_corpus.ipynb #2dca5a7d
+# %% ../nbs/04_corpus.ipynb #98810126
 def chunks(
     text: str,               # a file that parses
     limit: int = 1500,       # characters a piece; 512 tokens of code are about 1,500
@@ -128,7 +130,7 @@ def chunks(
         held = held + part
     return [t for t in ("\n".join(p).strip("\n") for p in [*out, held]) if t.strip()]
 
-# %% ../nbs/04_corpus.ipynb #83da26a0
+# %% ../nbs/04_corpus.ipynb #35c9e294
 TASK_NAMES = ("nmos", "pmos", "current_mirror", "diff_pair", "transmission_gate", "flipped_voltage_follower", "two_nfet_interdigitized",
               "two_pfet_interdigitized", "common_centroid_ab_ba", "mimcap", "mimcap_array", "resistor", "tapring", "via_stack", "straight_route",
               "c_route", "L_route", "smart_route", "two_transistor_place", "diff_pair_ibias", "low_voltage_cmirror", "diff_pair_generic", "prec_ref_center", "movex", "movey")
@@ -142,7 +144,7 @@ def relevance(
     called = {n for n in re.findall(r"\b(\w+)\(", text) if n in names} - defined
     return 10 * bool(defined) + min(len(called), 5)
 
-# %% ../nbs/04_corpus.ipynb #5dd38074
+# %% ../nbs/04_corpus.ipynb #4239e9a4
 @dataclass
 class CorpusStats:
     "What became of the files."
@@ -158,6 +160,7 @@ class CorpusStats:
 
 _LICENCES = {"MIT License": "MIT", "Apache License": "Apache-2.0", "BSD 3-Clause": "BSD-3-Clause", "GNU GENERAL PUBLIC": "GPL"}
 
+# %% ../nbs/04_corpus.ipynb #b14aa29e
 def license_of(root: Path) -> str:
     "SPDX name of the licence of a source folder, from its licence file or its package's metadata; 'unknown' without one."
     found = [f for base in (root, root.parent) for pat in ("LICENSE*", f"{root.name}-*.dist-info/licenses/LICENSE*", f"{root.name}-*.dist-info/METADATA") for f in sorted(base.glob(pat)) if f.is_file() and (base == root or "dist-info" in str(f))]
@@ -167,7 +170,7 @@ def license_of(root: Path) -> str:
             if words in head: return spdx
     return "unknown"
 
-# %% ../nbs/04_corpus.ipynb #35fdc4f8
+# %% ../nbs/04_corpus.ipynb #b51cff76
 def read_source(file: Path) -> str:
     "The Python text of a .py file, or of a notebook's code cells without shell and magic lines. Raises `UnicodeDecodeError`, `OSError` or `ValueError`."
     text = file.read_text(encoding="utf-8")
@@ -175,6 +178,7 @@ def read_source(file: Path) -> str:
     cells = ["".join(c["source"]) for c in json.loads(text).get("cells", []) if c.get("cell_type") == "code"]
     return "\n\n".join("\n".join(l for l in c.splitlines() if not l.lstrip().startswith(("%", "!"))).strip() for c in cells) + "\n"
 
+# %% ../nbs/04_corpus.ipynb #ed810390
 def read_sources(
     root: Path,             # corpus folder
     min_chars: int = 100,
@@ -193,7 +197,7 @@ def read_sources(
         kept[path.as_posix()], lines[path.as_posix()] = text, own
     return kept, met, dict(dropped)
 
-# %% ../nbs/04_corpus.ipynb #d42821c4
+# %% ../nbs/04_corpus.ipynb #b7c29867
 def build_corpus(
     settings: Settings,          # stage1.corpus, min_chars, max_tokens, max_length; seed
     out: str | os.PathLike,      # JSONL file to write; a folder: corpus.jsonl in it
@@ -215,6 +219,7 @@ def build_corpus(
     atomic_write(out.with_suffix(".stats.json"), json.dumps(vars(stats), indent=1))
     return rows, stats
 
+# %% ../nbs/04_corpus.ipynb #a75e67b5
 def _ranked(sources: dict[str, str], settings: Settings, license: str) -> list[dict]:
     "All rows of all files, most relevant first; rows of equal relevance in an order drawn from the seed."
     rows = []
@@ -224,7 +229,7 @@ def _ranked(sources: dict[str, str], settings: Settings, license: str) -> list[d
             rows.append((-relevance(part), digest(str(settings.seed), path, str(i)), {"text": whole, "path": path, "part": i, "chars": len(whole), "license": license}))
     return [row for *_, row in sorted(rows, key=lambda r: r[:2])]
 
-# %% ../nbs/04_corpus.ipynb #ebf187fc
+# %% ../nbs/04_corpus.ipynb #c5669f89
 @dataclass(frozen=True)
 class Signature:
     "What calling a name takes."
@@ -236,6 +241,7 @@ class Signature:
     open: bool = False                # takes *args or **kwargs, is a class or a value: any call may be right
     positional: int = 0               # how many may be given by position
 
+# %% ../nbs/04_corpus.ipynb #9858e7df
 def _signature(node: ast.FunctionDef, module: str) -> Signature:
     "Read a signature off a definition."
     a = node.args; plain = [*a.posonlyargs, *a.args]
@@ -247,7 +253,7 @@ def _signature(node: ast.FunctionDef, module: str) -> Signature:
     names = tuple(p.arg for p in [*plain, *a.kwonlyargs])
     return Signature(node.name, module, names, tuple(n for n in names if n not in given), tuple(values), bool(a.vararg or a.kwarg), len(plain))
 
-# %% ../nbs/04_corpus.ipynb #ce88b60d
+# %% ../nbs/04_corpus.ipynb #8e3ea64b
 class Api:
     "Names and signatures of the packages in a site-packages folder, read from their sources."
     def __init__(self, site: str | os.PathLike): self.site, self._modules, self._found = Path(site), {}, {}
@@ -282,7 +288,7 @@ class Api:
         if found is not None or self.file(f"{module}.{name}"): return Signature(name, module, open=True)
         return None
 
-# %% ../nbs/04_corpus.ipynb #82b02e87
+# %% ../nbs/04_corpus.ipynb #f7b7b884
 def _top_level(body: list[ast.stmt], module: str, package: bool) -> dict:
     "Names bound by statements at the top of a module; the branches of `if`, and `try` as if it succeeded, count as well."
     out, parts = {}, module.split(".")
@@ -301,7 +307,7 @@ def _top_level(body: list[ast.stmt], module: str, package: bool) -> dict:
         elif isinstance(n, ast.Try): out |= _top_level(n.body, module, package)   # as if it succeeded
     return out
 
-# %% ../nbs/04_corpus.ipynb #aa1d39fd
+# %% ../nbs/04_corpus.ipynb #96ead18d
 PUBLIC = ("glayout", "glayout.cells", "glayout.cells.composite", "glayout.backend", "glayout.primitives", "glayout.placement", "glayout.routing", "glayout.util.comp_utils", "glayout.util.port_utils")
 
 @lru_cache
