@@ -7,18 +7,18 @@ __all__ = ['PROFILES', 'Section', 'Lora', 'Student', 'SFT', 'Stage1', 'Stage2', 
            'Teacher', 'Settings', 'field_names', 'SettingsError', 'load_settings', 'project_root', 'data_dir',
            'describe']
 
-# %% ../nbs/00_config.ipynb #a7bbb60f
+# %% ../nbs/00_config.ipynb #233b674a
 import difflib, json, os
 from pathlib import Path
 from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-# %% ../nbs/00_config.ipynb #7c08c4a7
+# %% ../nbs/00_config.ipynb #e399c252
 class Section(BaseModel):
     "A group of settings: unknown names and wrong types are refused, also on assignment."
     model_config = ConfigDict(extra="forbid", validate_assignment=True, protected_namespaces=())
 
-# %% ../nbs/00_config.ipynb #82b92964
+# %% ../nbs/00_config.ipynb #ffcb56c0
 class Lora(Section):
     "LoRA adapter; names and meaning as in `peft.LoraConfig`."
     r: int = Field(16, ge=1, description="rank")
@@ -30,13 +30,13 @@ class Lora(Section):
 class Student(Section):
     "The model that learns."
     model: str = Field("HuggingFaceTB/SmolLM2-135M-Instruct", description="hub id or local folder")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="weights in memory; auto: bfloat16 on a GPU, float32 on a CPU")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="weights in memory; auto: bfloat16 where the hardware multiplies it natively, else float32")
     load_in_4bit: bool = Field(False, description="4-bit base weights (GPU, bitsandbytes)")
     load_in_8bit: bool = Field(False, description="8-bit base weights (GPU, bitsandbytes)")
     gradient_checkpointing: bool = Field(False, description="recompute activations: less memory, more time")
     lora: Lora = Field(default_factory=Lora)
 
-# %% ../nbs/00_config.ipynb #18a74abd
+# %% ../nbs/00_config.ipynb #7d848bff
 class SFT(Section):
     "Supervised fine-tuning; names as in `trl.SFTConfig`."
     num_train_epochs: float = Field(1.0, gt=0, description="passes over the data")
@@ -65,7 +65,7 @@ class Stage2(SFT):
     unverified_fixes: bool = Field(False, description="also train on fixed code that does not verify")
     repair_share: float = Field(0.0, ge=0, le=1, description="share of the rows that show the student its own failed program and the feedback")
 
-# %% ../nbs/00_config.ipynb #53f2a77e
+# %% ../nbs/00_config.ipynb #44f90a14
 class GRPO(Section):
     "Stage 3; names and meaning as in `trl.GRPOConfig` where TRL has them."
     max_steps: int = Field(-1, ge=-1, description="optimiser steps; -1: by epochs")
@@ -103,7 +103,7 @@ class Evaluate(Section):
     max_completion_length: int = Field(160, ge=8)
     batch_size: int = Field(64, ge=1, description="completions sampled together")
 
-# %% ../nbs/00_config.ipynb #3fbab051
+# %% ../nbs/00_config.ipynb #e30db337
 class Layout(Section):
     "Building and judging layouts."
     drc: Literal["rules", "full"] = Field("rules", description="rules: in process; full: the foundry deck through the KLayout program")
@@ -114,13 +114,13 @@ class Layout(Section):
 
 class Sandbox(Section):
     "Containment of model-written programs."
-    strength: Literal["strong", "no_landlock", "none"] = Field("strong", description="the weakest containment you accept, by name")
+    strength: Literal["strong", "no-landlock", "no-seccomp", "none"] = Field("strong", description="the weakest containment you accept, by name")
 
 class Teacher(Section):
     "Who reads the student's programs."
     kind: Literal["reference"] = Field("reference", description="reference: real diagnostics and the problem's own solution")
 
-# %% ../nbs/00_config.ipynb #1f48052d
+# %% ../nbs/00_config.ipynb #be72b750
 class Settings(Section):
     "One document for a whole run."
     profile: str = Field("laptop", description="the profile these settings started from")
@@ -138,7 +138,7 @@ class Settings(Section):
     sandbox: Sandbox = Field(default_factory=Sandbox)
     teacher: Teacher = Field(default_factory=Teacher)
 
-# %% ../nbs/00_config.ipynb #e24908d1
+# %% ../nbs/00_config.ipynb #536918c2
 PROFILES = {
     "laptop": {},
     "smoke": {
@@ -155,7 +155,7 @@ PROFILES = {
         "evaluate": {"num_samples": 10, "temperature": 0.8, "k": [1, 5, 10], "max_completion_length": 512}},
 }
 
-# %% ../nbs/00_config.ipynb #bc1f81c6
+# %% ../nbs/00_config.ipynb #86469eb7
 def _merge(base: dict, over: dict) -> dict:
     "`base` with the fields of `over` laid on top, level by level."
     out = dict(base)
@@ -170,7 +170,7 @@ def field_names(model: type[BaseModel] = Settings, prefix: str = "") -> list[str
         names += field_names(sub, f"{prefix}{name}.") if sub else [prefix + name]
     return names
 
-# %% ../nbs/00_config.ipynb #f19f460f
+# %% ../nbs/00_config.ipynb #1babbf09
 class SettingsError(ValueError):
     "A setting is unknown or of the wrong type; the message names it and the mend."
 
@@ -186,7 +186,7 @@ def _explain(e: ValidationError, where: str) -> str:
         else: lines.append(f"{where}: '{name}' = {err['input']!r}: {err['msg'][0].lower() + err['msg'][1:]}")
     return "\n".join(lines)
 
-# %% ../nbs/00_config.ipynb #19245638
+# %% ../nbs/00_config.ipynb #04c7ed4b
 def _parse_set(text: str) -> dict:
     "`'a.b=1'` as `{'a': {'b': 1}}`; the value is JSON where it is valid JSON, else text."
     name, eq, value = text.partition("=")
@@ -196,7 +196,7 @@ def _parse_set(text: str) -> dict:
     for part in reversed(name.strip().split(".")): parsed = {part: parsed}
     return parsed
 
-# %% ../nbs/00_config.ipynb #f8ff733b
+# %% ../nbs/00_config.ipynb #352b6ba2
 def load_settings(
     profile: str = "laptop",          # name of a profile
     file: str | os.PathLike | None = None,  # JSON document with any of the fields
@@ -217,7 +217,7 @@ def load_settings(
     try: return Settings.model_validate(doc)
     except ValidationError as e: raise SettingsError(_explain(e, where)) from None
 
-# %% ../nbs/00_config.ipynb #042fe858
+# %% ../nbs/00_config.ipynb #2e8c9946
 def project_root() -> Path:
     "Folder of the clone (the one that holds `nbs/` and `data/`). Raises `FileNotFoundError` outside a clone."
     for p in (Path(os.environ.get("GRPO_LAB_HOME", Path(__file__).resolve().parent.parent)), Path.cwd(), *Path.cwd().parents):
@@ -228,7 +228,7 @@ def data_dir(settings: Settings) -> Path:
     "Folder of the problem sets."
     return Path(settings.data) if settings.data else project_root() / "data"
 
-# %% ../nbs/00_config.ipynb #1214aaf1
+# %% ../nbs/00_config.ipynb #761169dd
 def describe(model: type[BaseModel] = Settings, prefix: str = "") -> list[dict]:
     "One row a setting: name, default, type, what it means."
     rows = []
