@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['STATES', 'RunError', 'Busy', 'Step', 'Result', 'plan', 'step_seed', 'versions', 'git_state', 'machine', 'run_lock',
-           'model_bytes', 'space_needed', 'check_folder', 'runs_folder', 'Run', 'data_folder', 'check_data',
-           'differences', 'create_run', 'find_run', 'leftovers', 'clear_step', 'OpenStep', 'merged_models',
-           'start_model', 'Progress', 'bar', 'seed_everything', 'open_step', 'run_lock_open', 'finish', 'program_files',
-           'compile_result', 'judge', 'layout_results', 'trainer_watch', 'StepFailed', 'execute_run', 'redo',
-           'list_runs']
+           'model_bytes', 'space_needed', 'check_folder', 'check_space', 'runs_folder', 'Run', 'data_folder',
+           'check_data', 'differences', 'create_run', 'find_run', 'leftovers', 'clear_step', 'OpenStep',
+           'merged_models', 'start_model', 'Progress', 'bar', 'seed_everything', 'open_step', 'run_lock_open', 'finish',
+           'program_files', 'compile_result', 'judge', 'layout_results', 'trainer_watch', 'StepFailed', 'execute_run',
+           'redo', 'list_runs']
 
-# %% ../nbs/13_runs.ipynb #5fc61649
+# %% ../nbs/13_runs.ipynb #85637acb
 import contextlib, datetime, hashlib, json, os, re, shutil, socket, subprocess, sys, time
 from pathlib import Path
 from typing import Any, Callable, Iterable
@@ -18,7 +18,7 @@ from .config import Settings, load_settings, project_root
 from .ledger import Ledger, ledger_row
 from .records import Completion, Problem, Record, Verdict, atomic_write
 
-# %% ../nbs/13_runs.ipynb #19957d61
+# %% ../nbs/13_runs.ipynb #abcfb708
 STATES = ("pending", "running", "done", "failed")
 
 class RunError(RuntimeError):
@@ -27,7 +27,7 @@ class RunError(RuntimeError):
 class Busy(RunError):
     "Another process is working on this run."
 
-# %% ../nbs/13_runs.ipynb #e0c680fc
+# %% ../nbs/13_runs.ipynb #877490d1
 class Step(Record):
     "One notebook to execute."
     id: str                      # also the ledger's stage, the folder under models/ and the key in the manifest
@@ -52,7 +52,7 @@ class Result(Record):
     error: str = ""              # the exception, in a few lines
     seconds: float = 0.0
 
-# %% ../nbs/13_runs.ipynb #16e740b4
+# %% ../nbs/13_runs.ipynb #2b881ead
 def plan(
     settings: Settings,
     run_dir: str | os.PathLike = "",   # run folder that the steps work in
@@ -66,7 +66,7 @@ def plan(
             *[step(f"2_self_improve_{n}", "2_self_improve", iteration=n) for n in range(1, settings.stage2.iterations + 1)],
             step("3_grpo", "3_grpo"), step("4_evaluate", "4_evaluate")]
 
-# %% ../nbs/13_runs.ipynb #e9ebff75
+# %% ../nbs/13_runs.ipynb #498f5106
 def step_seed(
     seed: int,       # of the run
     step_id: str,
@@ -74,7 +74,7 @@ def step_seed(
     "The seed of one step: the same on every machine and every attempt, different for every step."
     return int(hashlib.sha256(f"{seed}/{step_id}".encode()).hexdigest()[:8], 16) % 2**31
 
-# %% ../nbs/13_runs.ipynb #8944948f
+# %% ../nbs/13_runs.ipynb #92cfc06a
 def versions() -> dict[str, str]:
     "Versions of Python and of the packages that decide what a run computes."
     from importlib.metadata import PackageNotFoundError, version
@@ -96,7 +96,7 @@ def machine() -> dict[str, Any]:
     gpus = Path("/proc/driver/nvidia/gpus")
     return {"system": f"{platform.system()} {platform.machine()}", "cores": os.cpu_count(), "gpus": len(list(gpus.iterdir())) if gpus.is_dir() else 0}
 
-# %% ../nbs/13_runs.ipynb #9b28e236
+# %% ../nbs/13_runs.ipynb #dec2ad86
 _HELD: dict[str, Any] = {}   # folder -> open lock file, of this process
 
 @contextlib.contextmanager
@@ -118,7 +118,7 @@ def run_lock(
     try: yield
     finally: _HELD.pop(key).close()
 
-# %% ../nbs/13_runs.ipynb #367df42b
+# %% ../nbs/13_runs.ipynb #193d4318
 def model_bytes(
     settings: Settings,
 ) -> int:            # bytes of one saved model; a guess when neither folder nor name tells
@@ -129,25 +129,31 @@ def model_bytes(
     if not size: return 2 * 10**9
     return int(float(size[1]) * {"m": 10**6, "b": 10**9}[size[2].lower()] * (4 if settings.student.dtype in ("auto", "float32") else 2))
 
-def space_needed(settings: Settings) -> int:
-    "Bytes that a whole run writes: one model for each step that trains, and a little for everything else."
-    return int(1.1 * model_bytes(settings) * (settings.stage2.iterations + 1)) + 100 * 2**20
+def space_needed(
+    settings: Settings,
+    trained: int = 0,    # training steps that are done already
+) -> int:                # bytes
+    "What a run will still write: one model for each step that trains, and a little for everything else."
+    return int(1.1 * model_bytes(settings) * max(settings.stage2.iterations + 1 - trained, 0)) + 100 * 2**20
 
-# %% ../nbs/13_runs.ipynb #4dffc2bb
+# %% ../nbs/13_runs.ipynb #8794dfe3
+_ELSEWHERE = "choose another outputs folder (--set outputs=FOLDER)"
+
 def check_folder(
     folder: Path,        # the run folder, which may not exist yet
-    settings: Settings,
 ) -> None:
-    "Make the run folder and see that it can be written and has room. Raises `RunError` saying what to do."
-    mend = "choose another outputs folder (--set outputs=FOLDER)"
+    "Make the run folder and see that it can be written. Raises `RunError` saying what to do."
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe-{os.getpid()}"; probe.write_bytes(b"x" * 4096); probe.unlink()
-    except OSError as e: raise RunError(f"cannot write in {folder}: {e.strerror}; {mend}") from None
-    free, need = shutil.disk_usage(folder).free, space_needed(settings)
-    if free < need: raise RunError(f"{folder} has {free / 2**30:.1f} GiB free and the run needs about {need / 2**30:.1f} GiB: free some space or {mend}")
+    except OSError as e: raise RunError(f"cannot write in {folder}: {e.strerror}; {_ELSEWHERE}") from None
 
-# %% ../nbs/13_runs.ipynb #c44db797
+def check_space(folder: Path, settings: Settings, trained: int = 0) -> None:
+    "See that there is room for what is still to be written. Raises `RunError` with both numbers."
+    free, need = shutil.disk_usage(folder).free, space_needed(settings, trained)
+    if free < need: raise RunError(f"{folder} has {free / 2**30:.1f} GiB free and the run needs about {need / 2**30:.1f} GiB: free some space or {_ELSEWHERE}")
+
+# %% ../nbs/13_runs.ipynb #2a0c7244
 def runs_folder(settings: Settings) -> Path:
     "Folder of the run folders; a relative one counts from the project folder, wherever you started."
     return Path(settings.outputs) if Path(settings.outputs).is_absolute() else project_root() / settings.outputs
@@ -193,7 +199,7 @@ class Run:
         doc = self.manifest; doc["steps"][step_id].update(fields)
         atomic_write(self.dir / "run.json", json.dumps(doc, indent=1, ensure_ascii=False, default=str) + "\n"); return doc["steps"][step_id]
 
-# %% ../nbs/13_runs.ipynb #95b4db88
+# %% ../nbs/13_runs.ipynb #4e6dda4d
 def data_folder(settings: Settings) -> Path | None:
     "Folder of the task's problem sets; None: the ones that ship."
     return Path(settings.data) / settings.task if settings.data else None
@@ -204,7 +210,7 @@ def check_data(settings: Settings) -> dict[str, int]:   # problems of each split
     try: return {split: len(load_problems(split, data_folder(settings))) for split in ("train", "heldout")}
     except (ValueError, OSError) as e: raise RunError(str(e)) from None
 
-# %% ../nbs/13_runs.ipynb #a9c954e3
+# %% ../nbs/13_runs.ipynb #6559b2d8
 def _flat(doc: dict, prefix: str = "") -> dict[str, Any]:
     "Nested settings by dotted name."
     return {k: v for name, x in doc.items() for k, v in (_flat(x, f"{prefix}{name}.") if isinstance(x, dict) else {prefix + name: x}).items()}
@@ -216,7 +222,7 @@ def differences(
     a, b = _flat(old), _flat(new)
     return [f"{k}: {a.get(k)!r} -> {b.get(k)!r}" for k in sorted(a.keys() | b.keys()) if k != "outputs" and a.get(k) != b.get(k)]
 
-# %% ../nbs/13_runs.ipynb #c13bae27
+# %% ../nbs/13_runs.ipynb #d8b15590
 def _manifest(settings: Settings, run_id: str) -> dict:
     "A manifest with nothing done."
     entry = {"state": "pending", "attempts": 0, "started": None, "finished": None, "seconds": None,
@@ -233,16 +239,17 @@ def create_run(
     run_id = run_id or f"{settings.profile}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", run_id): raise RunError(f"run id '{run_id}': use letters, digits, '-', '_' and '.', beginning with a letter or digit")
     folder = runs_folder(settings) / run_id
-    check_folder(folder, settings)
+    check_folder(folder)
     with run_lock(folder):
         if (folder / "run.json").exists():
             run = Run(folder); diff = differences(run.manifest["settings"], settings.model_dump())
-            if diff: raise RunError(f"run '{run_id}' exists with other settings:\n  " + "\n  ".join(diff) + f"\nuse another --run-id, or delete {folder}")
-            return run
+            if not diff: return run
+            raise RunError(f"run '{run_id}' exists with other settings:\n  " + "\n  ".join(diff) + f"\nuse another --run-id, or delete {folder}")
+        check_space(folder, settings)
         atomic_write(folder / "run.json", json.dumps(_manifest(settings, run_id), indent=1, ensure_ascii=False) + "\n")
     return Run(folder)
 
-# %% ../nbs/13_runs.ipynb #aae36a86
+# %% ../nbs/13_runs.ipynb #c8ebcbcb
 def find_run(
     name: str,                          # run id, or path of a run folder
     outputs: str | os.PathLike | None = None,   # folder of the run folders; None: the project's
@@ -254,7 +261,7 @@ def find_run(
     have = ", ".join(sorted(f.parent.name for f in root.glob("*/run.json"))) or "none"
     raise RunError(f"there is no run '{name}' in {root} (there: {have})")
 
-# %% ../nbs/13_runs.ipynb #577f8306
+# %% ../nbs/13_runs.ipynb #573a6ff4
 def leftovers(run: Run, step_id: str) -> list[Path]:
     "Everything in the run folder that only this step writes."
     d, n = run.dir, step_id.removeprefix("2_self_improve_")
@@ -269,7 +276,7 @@ def clear_step(run: Run, step_id: str) -> None:
     for p in leftovers(run, step_id): shutil.rmtree(p) if p.is_dir() else p.unlink()
     for p in run.dir.rglob(".*.tmp"): p.unlink(missing_ok=True)
 
-# %% ../nbs/13_runs.ipynb #29bf5109
+# %% ../nbs/13_runs.ipynb #a5dff316
 class OpenStep:
     "What a stage notebook works with."
     def __init__(self,
@@ -304,7 +311,7 @@ class OpenStep:
         p = self.dir / p
         return str(p.relative_to(self.dir)) if p.is_relative_to(self.dir) else str(p)
 
-# %% ../nbs/13_runs.ipynb #794ef563
+# %% ../nbs/13_runs.ipynb #75374b91
 def merged_models(run: Run) -> dict[str, Path]:
     "Merged model of every training step, in order; those that exist."
     found = {s.id: run.dir / "models" / s.id / "merged" for s in run.plan}
@@ -320,7 +327,7 @@ def start_model(step: OpenStep) -> Path | None:
     if models: step.uses(list(models.values())[-1])
     return list(models.values())[-1] if models else None
 
-# %% ../nbs/13_runs.ipynb #09cd0124
+# %% ../nbs/13_runs.ipynb #6adf6ce5
 class Progress:
     "A bar in the notebook, and a line for the terminal; call it with (done, total), or use `update`."
     def __init__(self,
@@ -347,12 +354,12 @@ class Progress:
     def __enter__(self): return self
     def __exit__(self, *_): self.bar.close()
 
-# %% ../nbs/13_runs.ipynb #a0ce68a8
+# %% ../nbs/13_runs.ipynb #2725a2b3
 def bar(step: OpenStep, what: str, total: int | None = None) -> Progress:
     "A progress bar of this step."
     return Progress(what, total, step.path("logs", f"{step.id}.progress"))
 
-# %% ../nbs/13_runs.ipynb #70826cc0
+# %% ../nbs/13_runs.ipynb #6d49a78b
 def seed_everything(
     seed: int,
     threads: int = 0,      # torch threads; 0: as torch likes
@@ -382,7 +389,7 @@ def open_step(
     seed_everything(run.steps[step_id]["seed"], run.settings.threads)
     return OpenStep(run, step_id, by_hand)
 
-# %% ../nbs/13_runs.ipynb #3062dc56
+# %% ../nbs/13_runs.ipynb #c481c756
 _BY_HAND = contextlib.ExitStack()
 
 def run_lock_open(run: Run) -> None:
@@ -401,7 +408,7 @@ def finish(
     if step.by_hand: _BY_HAND.close()
     return entry
 
-# %% ../nbs/13_runs.ipynb #90dff87e
+# %% ../nbs/13_runs.ipynb #f337401a
 def program_files(step: OpenStep, completions: Iterable[Completion], folder: str) -> list[str]:
     "Write each completion's program as `<folder>/<problem>.py` (`--1`, `--2` for further samples); paths relative to the run folder."
     from grpo_lab.teacher import file_stem
@@ -419,7 +426,7 @@ def compile_result(name: str, verdict: Verdict) -> str:
     lines += [f"{d.get('kind')} {d.get('rule')} x{d.get('count', 1)}: {d.get('description', '')}" for d in verdict.error_details]
     return "\n".join([*lines, *(["log:", verdict.log.rstrip()] if verdict.log.strip() else [])]) + "\n"
 
-# %% ../nbs/13_runs.ipynb #a983b3f5
+# %% ../nbs/13_runs.ipynb #34760d6b
 def judge(
     step: OpenStep,
     verifier: Any,                      # from `open_verifier`
@@ -437,7 +444,7 @@ def judge(
     step.ledger.write(step.id, rows, part)
     return verdicts
 
-# %% ../nbs/13_runs.ipynb #66383c27
+# %% ../nbs/13_runs.ipynb #3e91a09c
 def layout_results(verdict: Verdict) -> dict:
     "One entry of evaluation/output.json."
     def part(kind, errors):
@@ -445,7 +452,7 @@ def layout_results(verdict: Verdict) -> dict:
                 "error_details": [d for d in verdict.error_details if d.get("kind") == kind] or ([] if verdict.status == "ok" else [{"kind": "run", "rule": verdict.status, "description": verdict.log[-300:], "count": 1, "boxes": []}])}
     return {"drc_result": part("drc", verdict.drc_errors), "lvs_result": part("lvs", verdict.lvs_errors)}
 
-# %% ../nbs/13_runs.ipynb #c33e068f
+# %% ../nbs/13_runs.ipynb #5f3b12f5
 def trainer_watch(step: OpenStep, what: str = "train"):
     "A callback for SFT and GRPO trainers of this step."
     from transformers import TrainerCallback
@@ -460,7 +467,7 @@ def trainer_watch(step: OpenStep, what: str = "train"):
     step.makes(f"training_data/{step.id}.log.jsonl")
     return Watch()
 
-# %% ../nbs/13_runs.ipynb #aab0366f
+# %% ../nbs/13_runs.ipynb #79238dc4
 class StepFailed(RunError):
     "A step ended in an error; what was done before it is kept."
 
@@ -479,6 +486,8 @@ def execute_run(
 ) -> None:
     "Do every step that is not done, in order. Raises `Busy`, `StepFailed`."
     with run_lock(run.dir):
+        left = [s.id for s in run.plan if run.steps[s.id]["state"] != "done"]
+        if left: check_space(run.dir, run.settings, trained=len(run.plan) - len(left))
         for step in run.plan:
             entry = run.steps[step.id]
             if entry["state"] == "done": say(f"{step.id}: done ({entry['seconds'] or 0:.0f} s)"); continue
@@ -490,7 +499,7 @@ def _whole(notebook: Path) -> bool:
     try: return bool(json.loads(notebook.read_text(encoding="utf-8"))["cells"])
     except (OSError, ValueError, KeyError): return False
 
-# %% ../nbs/13_runs.ipynb #38414434
+# %% ../nbs/13_runs.ipynb #edbfaf57
 def redo(run: Run, step_id: str) -> None:
     "Mark a step and all later ones as not done. Raises `RunError` where the run does not have it."
     ids = list(run.steps)

@@ -88,7 +88,7 @@ def test_a_stage_notebook_is_thin(path):
     parameters = notebook_parameters(path)
     assert parameters["run_dir"] == "" and parameters["profile"] in ("smoke", "laptop")
     tree = ast.parse("\n".join(source(c) for c in cells(path)))
-    assert not [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.Lambda))], "stage notebooks define nothing"
+    assert not [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.ClassDef))], "stage notebooks define nothing"
     assert "finish(step" in source(cells(path)[-1]), "finish() is the last thing a step does"
     assert not any("#| export" in source(c) for c in cells(path))
 
