@@ -12,7 +12,7 @@ __all__ = ['HUES', 'OUTCOME_COLOURS', 'MEASURE_COLOURS', 'GROUP_COLOURS', 'INK',
            'plot_loss', 'plot_losses', 'plot_training', 'example_log', 'timeline_table', 'plot_timeline', 'issue_type',
            'issues_table', 'plot_issues', 'layouts_table', 'plot_layouts', 'to_svg']
 
-# %% ../nbs/14_plots.ipynb #7b83ce26
+# %% ../nbs/14_plots.ipynb #f131de6d
 import json, math, textwrap
 from pathlib import Path
 from typing import Any, Callable, Iterable
@@ -20,7 +20,7 @@ from .evaluate import (GROUP_OUTCOMES, MEASURES, _column, groups, heldout, outco
                                table_by_family, table_by_step)
 from .ledger import REWARD_PREFIX
 
-# %% ../nbs/14_plots.ipynb #4bd7cb60
+# %% ../nbs/14_plots.ipynb #a9656915
 HUES = {"orange": "#E69F00", "sky": "#56B4E9", "green": "#009E73", "yellow": "#C9B400", "blue": "#2A7FC9", "vermillion": "#D55E00", "purple": "#CC79A7", "grey": "#8B949E"}
 OUTCOME_COLOURS = {  # verdicts from worst to best; "clean" and "dirty" split the status "ok"
     "no_code": "#6E7681", "syntax_error": "#8E6BB8", "refused": "#5B4A8A", "timeout": "#B08FD8", "memory": "#8A7D9B",
@@ -30,7 +30,7 @@ GROUP_COLOURS = {"varied": HUES["blue"], "all pass": HUES["green"], "all fail": 
 INK = {False: {"ink": "#1F2328", "muted": "#656D76", "grid": "#D8DEE4", "paper": "#FFFFFF"},      # light
        True: {"ink": "#E6EDF3", "muted": "#8D96A0", "grid": "#30363D", "paper": "#0D1117"}}       # dark
 
-# %% ../nbs/14_plots.ipynb #572f0ce5
+# %% ../nbs/14_plots.ipynb #2f4e2f48
 def step_colour(name: str) -> str:
     "The colour of a step of the run: grey base, purple stage 1, blues for stage 2 (deeper with each iteration), vermillion stage 3."
     number = [int(x) for x in str(name).replace("-", "_").split("_") if x.isdigit()]
@@ -40,7 +40,7 @@ def step_colour(name: str) -> str:
     mix = lambda a, b: round(int(a, 16) * (1 - w) + int(b, 16) * w)
     return "#" + "".join(f"{mix(HUES['sky'][i:i + 2], HUES['blue'][i:i + 2]):02X}" for i in (1, 3, 5))
 
-# %% ../nbs/14_plots.ipynb #feb61918
+# %% ../nbs/14_plots.ipynb #526a844b
 def style(dark: bool = False) -> dict[str, Any]:    # for matplotlib.rc_context
     "matplotlib settings of the lab."
     c = INK[dark]
@@ -51,7 +51,7 @@ def style(dark: bool = False) -> dict[str, Any]:    # for matplotlib.rc_context
             "axes.titlepad": 10, "xtick.major.size": 0, "ytick.major.size": 0, "legend.frameon": False, "legend.fontsize": 8.5, "lines.linewidth": 2,
             "lines.solid_capstyle": "round", "figure.constrained_layout.use": True, "text.parse_math": False, "svg.fonttype": "path", "svg.hashsalt": "grpo_lab"}
 
-# %% ../nbs/14_plots.ipynb #8c78d3fb
+# %% ../nbs/14_plots.ipynb #c834b4eb
 class Empty(Exception):
     "There is nothing to draw yet; the message says what is missing."
 
@@ -64,7 +64,7 @@ def _figure(width: float, height: float):
             buf = io.BytesIO(); self.savefig(buf, format="png", dpi=110); return buf.getvalue()
     return Picture(figsize=(width, height))
 
-# %% ../nbs/14_plots.ipynb #c8cfa641
+# %% ../nbs/14_plots.ipynb #002734ca
 def _title(ax, text: str) -> None:
     "Say what the picture shows: over the whole figure where the axes are alone in it, else over the axes."
     fig = ax.figure; alone = getattr(fig, "alone", False); width = fig.get_size_inches()[0] * (1 if alone else ax.get_position().width)
@@ -94,12 +94,16 @@ def picture(width: float = 6.6, height: float = 3.3) -> Callable:
         return plot
     return decorate
 
+def _tall(ax, inches: float) -> None:
+    "As much height as the rows of a picture need, where it has the figure to itself."
+    if getattr(ax.figure, "alone", False): ax.figure.set_figheight(inches)
+
 def _nothing(ax, text: str) -> None:
     "A quiet sentence in the place of a picture."
     ax.clear(); ax.set_axis_off(); ax.figure.suptitle("")
     ax.text(0.5, 0.5, textwrap.fill(text, 60), ha="center", va="center", transform=ax.transAxes, color=ax.xaxis.label.get_color())
 
-# %% ../nbs/14_plots.ipynb #b21bea14
+# %% ../nbs/14_plots.ipynb #f1d7934b
 def _share_axis(ax, low: float = 0.0) -> None:
     "The y axis is a share, in percent."
     ax.set_ylim(low, 1.02); ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %"); ax.set_yticks([0, .25, .5, .75, 1])
@@ -114,7 +118,7 @@ def _spread(values: list[float], gap: float) -> list[float]:
         if not moved: break
     return out
 
-# %% ../nbs/14_plots.ipynb #efa620be
+# %% ../nbs/14_plots.ipynb #9090ec25
 def read_log(run_dir: str | Path, step: str):   # -> pandas.DataFrame, one row a logged optimiser step, columns as TRL logs them
     "The training curve of a step of the run; no rows while there is none."
     import pandas as pd
@@ -135,7 +139,7 @@ def read_feedback(run_dir: str | Path):         # -> pandas.DataFrame: iteration
         for a in analysis: rows.append({"iteration": it, "file": f.stem, "issue": a.get("issue", ""), **{k: (a.get("explanation") or {}).get(k, "") for k in ("problem", "reason", "fix")}, "fixed_code": doc.get("fixed_code", "")})
     return pd.DataFrame(rows, columns=["iteration", "file", "issue", "problem", "reason", "fix", "fixed_code"])
 
-# %% ../nbs/14_plots.ipynb #752bd11f
+# %% ../nbs/14_plots.ipynb #2440658e
 def heldout_table(df): return table_by_step(df)
 
 @picture(6.6, 3.6)
@@ -154,7 +158,7 @@ def plot_heldout(ax, df):
 
 def _step_words(name: str) -> str: return "the base model" if name == "base" else step_label(name)
 
-# %% ../nbs/14_plots.ipynb #14f75f2c
+# %% ../nbs/14_plots.ipynb #920f17b7
 def family_table(df): return table_by_family(df)
 
 @picture(6.8, 3.2)
@@ -163,7 +167,7 @@ def plot_family(ax, df):
     t = family_table(df)
     if not len(t): raise Empty("No held-out results yet: they come with stage 4.")
     t = t.sort_values(list(t.columns[::-1]), ascending=False); steps = [c for c in t.columns if c != "problems"]
-    _heat(ax, t[steps].to_numpy(float), [f"{f.replace('_', ' ')} ({n})" for f, n in zip(t.index, t.problems)], [step_label(s) for s in steps], lambda v: percent(v).replace(" ", "\u2009"))
+    _tall(ax, .9 + .27 * len(t)); _heat(ax, t[steps].to_numpy(float), [f"{f.replace('_', ' ')} ({n})" for f, n in zip(t.index, t.problems)], [step_label(s) for s in steps], lambda v: percent(v).replace(" ", "\u2009"))
     last = t[steps[-1]]; solved = int((last == 1).sum()); none = list(t.index[last == 0])
     _title(ax, f"After {step_label(steps[-1]) if steps[-1] != 'base' else 'no training'}, {solved} of {len(t)} families {'is' if solved == 1 else 'are'} always clean" + (f"; never: {', '.join(x.replace('_', ' ') for x in none[:3])}" + (" and more" if len(none) > 3 else "") if none else f"; hardest: {last.idxmin().replace('_', ' ')} ({percent(last.min())})" if last.min() < 1 else ""))
 
@@ -179,7 +183,7 @@ def _heat(ax, values, rows: list[str], columns: list[str], fmt: Callable, top: f
 
 def _rgb(colour: str) -> tuple[float, ...]: return tuple(int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5))
 
-# %% ../nbs/14_plots.ipynb #c44b2d21
+# %% ../nbs/14_plots.ipynb #4a428e61
 def verdicts(df):   # -> pandas.Series of the keys of OUTCOME_COLOURS, same index
     "Status of each row, with 'ok' split into clean and dirty."
     o = outcomes(df); s = _column(df, "status").astype("string").fillna("no_code")
@@ -194,7 +198,7 @@ def problems_table(df):   # -> pandas.DataFrame: index (family, problem_id), a c
     t.columns.name = None
     return t.map(lambda v: list(OUTCOME_COLOURS)[int(v)] if v == v else None)
 
-# %% ../nbs/14_plots.ipynb #faced20a
+# %% ../nbs/14_plots.ipynb #07ca1b0d
 @picture(7.0, 3.1)
 def plot_problems(ax, df):
     "Every held-out problem (columns) under every step (rows), coloured by its best verdict."
@@ -209,11 +213,12 @@ def plot_problems(ax, df):
     ax.invert_yaxis(); ax.grid(False); ax.set_yticks([i + .5 for i in range(len(t.columns))], [step_label(s) for s in t.columns]); ax.spines["bottom"].set_visible(False)
     families = t.index.get_level_values(0); edges = [i for i in range(1, len(t)) if families[i] != families[i - 1]]
     for e in edges: ax.axvline(e, color=ax.title.get_color(), lw=1)
-    ax.set_xticks([(a + b) / 2 for a, b in zip([0, *edges], [*edges, len(t)])], [textwrap.fill(families[a].replace("_", " "), 12) for a in [0, *edges]], fontsize=8)
-    _verdict_legend(ax, [n for n in names if (t == n).any().any()])
+    ax.set_xticks([(a + b) / 2 for a, b in zip([0, *edges], [*edges, len(t)])], [textwrap.fill(families[a].replace("_", " "), 12) for a in [0, *edges]] if len(edges) < 8 else [families[a].replace("_", " ") for a in [0, *edges]], fontsize=8, **({"rotation": 38, "ha": "right", "rotation_mode": "anchor"} if len(edges) >= 8 else {}))
+    if len(edges) >= 8: _tall(ax, 1.6 + .3 * len(t.columns))
+    _verdict_legend(ax, [n for n in names if (t == n).any().any()], -.16 if len(edges) < 8 else -.42)
     _title(ax, _churn(t))
 
-# %% ../nbs/14_plots.ipynb #3eef26d3
+# %% ../nbs/14_plots.ipynb #e5a6420a
 def _churn(t) -> str:
     "What happened to the problems between the first and the last step."
     n, last = len(t), t.columns[-1]; ok = t == "clean"; ever = ok.any(axis=1)
@@ -221,12 +226,12 @@ def _churn(t) -> str:
     lost = int((ever & ~ok[last]).sum())
     return text + (f"; {lost} {'was' if lost == 1 else 'were'} clean once and {'is' if lost == 1 else 'are'} no longer" if lost else "; none that was ever clean was lost" if len(t.columns) > 1 and ever.any() else "")
 
-def _verdict_legend(ax, names: list[str]) -> None:
+def _verdict_legend(ax, names: list[str], below: float = -.2) -> None:
     "Colours of the verdicts, best first, under the axes."
     from matplotlib.patches import Patch
-    ax.legend(handles=[Patch(color=OUTCOME_COLOURS[n], label=n.replace("_", " ")) for n in reversed(names)], loc="upper center", bbox_to_anchor=(.5, -.16), ncols=min(8, max(1, len(names))), handlelength=1, handleheight=1, columnspacing=1.2)
+    ax.legend(handles=[Patch(color=OUTCOME_COLOURS[n], label=n.replace("_", " ")) for n in reversed(names)], loc="upper center", bbox_to_anchor=(.5, below), ncols=min(8, max(1, len(names))), handlelength=1, handleheight=1, columnspacing=1.2)
 
-# %% ../nbs/14_plots.ipynb #8b15e253
+# %% ../nbs/14_plots.ipynb #5eee5a0d
 _WORDS = {"no_code": "answers without a program", "syntax_error": "syntax errors", "refused": "refused programs", "timeout": "timeouts", "memory": "out of memory", "runtime_error": "exceptions", "dirty": "layouts with errors"}
 
 def statuses_table(df, by: str = "model"):   # -> pandas.DataFrame: index by, columns the verdicts from worst to best; shares of rows
@@ -240,7 +245,7 @@ def statuses_table(df, by: str = "model"):   # -> pandas.DataFrame: index by, co
     t = t.reindex(columns=[v for v in OUTCOME_COLOURS if v in t.columns]).rename_axis(columns=None)
     return t.reindex(step_order(t.index)).rename_axis(by) if by == "model" else t
 
-# %% ../nbs/14_plots.ipynb #20bcecc4
+# %% ../nbs/14_plots.ipynb #a8845d18
 @picture(6.6, 3.3)
 def plot_statuses(ax, df, by: str = "model"):
     "Verdicts as a stack of shares, clean at the bottom."
@@ -254,13 +259,13 @@ def plot_statuses(ax, df, by: str = "model"):
     labels = [step_label(s) for s in t.index] if by == "model" else [str(s) for s in t.index]
     ticks = x if len(x) <= 14 else x[::math.ceil(len(x) / 10)]
     ax.set_xticks(ticks, [labels[i] for i in ticks]); ax.set_xlabel({"model": "model after", "step": "optimiser step of stage 3", "iteration": "iteration of stage 2"}[by])
-    ax.set_ylabel("share of completions"); _share_axis(ax); ax.grid(False); _verdict_legend(ax, list(t.columns)); ax.get_legend().set_bbox_to_anchor((.5, -.2))
+    ax.set_ylabel("share of completions"); _share_axis(ax); ax.grid(False); _verdict_legend(ax, list(t.columns))
     clean = t["clean"] if "clean" in t else t.iloc[:, 0] * 0
     fails = t.drop(columns=[c for c in ("clean",) if c in t]); worst = fails.iloc[-1].idxmax() if len(fails.columns) and fails.iloc[-1].max() > 0 else None
     ends = (clean.iloc[:3].mean(), clean.iloc[-3:].mean()) if wide else (clean.iloc[0], clean.iloc[-1])
     _title(ax, f"Clean layouts: {percent(ends[0])} → {percent(ends[1])}" + (f"; what remains is mostly {_WORDS[worst]}" if worst else "; nothing else remains"))
 
-# %% ../nbs/14_plots.ipynb #a07ede9b
+# %% ../nbs/14_plots.ipynb #0e657394
 def errors_table(df):   # -> pandas.DataFrame by step: built (layouts), drc and lvs (mean errors among built)
     "Mean DRC and LVS errors among the layouts that were built, on held-out problems."
     import pandas as pd
@@ -281,7 +286,7 @@ def plot_errors(ax, df):
     total = t.drc + t.lvs
     _title(ax, f"A built layout has {total.iloc[-1]:.1f} DRC + LVS errors on average after {step_label(t.index[-1])}" + (f" ({total.iloc[0]:.1f} with {_step_words(t.index[0])})" if len(t) > 1 else ""))
 
-# %% ../nbs/14_plots.ipynb #5ab1856b
+# %% ../nbs/14_plots.ipynb #e8dd2b6e
 def rules_table(df, stage: str | None = None, top: int = 10):   # -> pandas.DataFrame: kind, rule, description, layouts (with it), errors (sum)
     "Which DRC rules and LVS mismatches occur, in how many completions; `stage` None: all of the frame."
     import pandas as pd
@@ -300,14 +305,14 @@ def plot_rules(ax, df, stage: str | None = None, top: int = 10):
     "The most frequent rules broken."
     t = rules_table(df, stage, top)
     if not len(t): raise Empty("No errors recorded.")
-    colours = {"drc": MEASURE_COLOURS["drc_clean"], "lvs": MEASURE_COLOURS["lvs_clean"]}; y = list(range(len(t)))
+    _tall(ax, 1.0 + .26 * len(t)); colours = {"drc": MEASURE_COLOURS["drc_clean"], "lvs": MEASURE_COLOURS["lvs_clean"]}; y = list(range(len(t)))
     bars = ax.barh(y, t.layouts, .7, color=[colours.get(k, OUTCOME_COLOURS["runtime_error"]) for k in t.kind])
     ax.bar_label(bars, [f"{n}" for n in t.layouts], padding=4, fontsize=8.5, color=ax.title.get_color())
     ax.set_yticks(y, [f"{k.upper()} {r}" + (f"  {textwrap.shorten(d, 36, placeholder='…')}" if d else "") for k, r, d in zip(t.kind, t.rule, t.description)], fontsize=8.5); ax.invert_yaxis()
     ax.grid(True, axis="x"); ax.grid(False, axis="y"); ax.set_xlabel("completions with this error"); ax.xaxis.get_major_locator().set_params(integer=True); ax.margins(x=.08)
     _title(ax, f"Most frequent: {t.kind[0].upper()} {t.rule[0]}, in {t.layouts[0]} completions")
 
-# %% ../nbs/14_plots.ipynb #36d14b4f
+# %% ../nbs/14_plots.ipynb #b9e3ca42
 def _rewards(df, key, name: str):   # -> pandas.DataFrame by key: completions, mean, std, min, q25, median, q75, max, clean
     "Summary of the rewards of rows, grouped by a key."
     import pandas as pd
@@ -320,7 +325,7 @@ def rewards_table(df, stage: str = "3_grpo"):
     rows = df[(_column(df, "stage").astype("string") == stage).fillna(False).astype(bool)]
     return _rewards(rows, _column(rows, "step").astype("Int64"), "step")
 
-# %% ../nbs/14_plots.ipynb #904a1d1e
+# %% ../nbs/14_plots.ipynb #2df6db98
 @picture(6.6, 3.3)
 def plot_rewards(ax, df, stage: str = "3_grpo"):
     "Reward distribution by optimiser step: range, middle half, median and mean."
@@ -339,7 +344,7 @@ def _ends(s, n: int = 3) -> tuple[float, float]:
     "Mean of the first and of the last few values."
     k = min(n, max(1, len(s) // 2)); return float(s.iloc[:k].mean()), float(s.iloc[-k:].mean())
 
-# %% ../nbs/14_plots.ipynb #b03bf76c
+# %% ../nbs/14_plots.ipynb #6c6abcc6
 def rewards_by_model_table(df):
     "Rewards on held-out problems, by step of the run."
     rows = heldout(df); t = _rewards(rows, rows["model"].astype("string"), "model")
@@ -360,7 +365,7 @@ def plot_rewards_by_model(ax, df):
     ax.set_xticks(range(len(t)), [step_label(s) for s in t.index]); ax.set_xlim(-.6, len(t) - .2); ax.set_ylabel("reward of a held-out completion")
     _title(ax, f"Mean held-out reward: {t['mean'].iloc[0]:.2f} with {_step_words(t.index[0])}" + (f", {t['mean'].iloc[-1]:.2f} after {step_label(t.index[-1])}" if len(t) > 1 else ""))
 
-# %% ../nbs/14_plots.ipynb #4a0c4be8
+# %% ../nbs/14_plots.ipynb #f99cc114
 def groups_table(df, step: int | None = None, stage: str = "3_grpo"):   # -> pandas.DataFrame: index problem_id, columns sample 0.., values reward
     "Rewards of one optimiser step (None: the last), groups as rows, best group first."
     import pandas as pd
@@ -373,7 +378,7 @@ def groups_table(df, step: int | None = None, stage: str = "3_grpo"):   # -> pan
     t = t.loc[t.mean(axis=1).sort_values(ascending=False, kind="stable").index].droplevel("group").rename_axis(columns=None); t.attrs["step"] = step
     return t
 
-# %% ../nbs/14_plots.ipynb #4bb6a1b3
+# %% ../nbs/14_plots.ipynb #abe78a71
 @picture(6.6, 3.4)
 def plot_groups(ax, df, step: int | None = None, stage: str = "3_grpo"):
     "Heat map of the rewards of one optimiser step: prompt by sample."
@@ -385,7 +390,7 @@ def plot_groups(ax, df, step: int | None = None, stage: str = "3_grpo"):
     m = ax.pcolormesh(v, cmap=cmap, vmin=low - pad, vmax=high + pad, edgecolors=ax.figure.get_facecolor(), linewidth=1.5 if len(t) <= 40 else 0); ax.invert_yaxis(); ax.grid(False); ax.spines["bottom"].set_visible(False)
     flat = (t.max(axis=1) - t.min(axis=1)).fillna(0) < 1e-9
     if len(t) <= 24:
-        ax.set_yticks([i + .5 for i in range(len(t))], [textwrap.shorten(str(p), 34) + ("  no signal" if f else "") for p, f in zip(t.index, flat)], fontsize=8)
+        _tall(ax, 1.2 + .28 * len(t)); ax.set_yticks([i + .5 for i in range(len(t))], [textwrap.shorten(str(p), 34) + ("  no signal" if f else "") for p, f in zip(t.index, flat)], fontsize=8)
         for i, row in enumerate(v):
             for j, x in enumerate(row):
                 if x == x and v.shape[1] <= 12: ax.text(j + .5, i + .5, f"{x:.2g}", ha="center", va="center", fontsize=7.5, color="#141414")   # not an ink: dark on these colours in both themes
@@ -393,7 +398,7 @@ def plot_groups(ax, df, step: int | None = None, stage: str = "3_grpo"):
     ax.set_xticks([j + .5 for j in range(v.shape[1])], [str(c) for c in t.columns]); ax.set_xlabel("sample of the group"); ax.figure.colorbar(m, ax=ax, label="reward", pad=.02, aspect=30).outline.set_visible(False)
     _title(ax, f"Step {t.attrs['step']}: {len(t) - int(flat.sum())} of {len(t)} groups carry a learning signal")
 
-# %% ../nbs/14_plots.ipynb #0f9ee885
+# %% ../nbs/14_plots.ipynb #8d4236c2
 def advantages_table(df, step: int | None = None, stage: str = "3_grpo", bins: int = 41):   # -> pandas.DataFrame: index bin centre, completions
     "Histogram of the advantages of one optimiser step, or of all."
     import numpy as np, pandas as pd
@@ -415,7 +420,7 @@ def plot_advantages(ax, df, step: int | None = None, stage: str = "3_grpo"):
     for x, text, c in ((.02, "pushed down", HUES["vermillion"]), (.98, "pushed up", HUES["green"])): ax.text(x, .95, text, transform=ax.transAxes, ha="left" if x < .5 else "right", va="top", color=c, fontweight="bold")
     _title(ax, f"{percent(zero / n)} of {n} completions have advantage 0 and teach nothing" + (f" (step {step})" if step is not None else ""))
 
-# %% ../nbs/14_plots.ipynb #95bc5c39
+# %% ../nbs/14_plots.ipynb #56a5a22d
 def zero_variance_table(df, stage: str = "3_grpo"):   # -> pandas.DataFrame: index step; groups, then the share of each outcome
     "Share of groups with and without signal, by optimiser step."
     import pandas as pd
@@ -437,7 +442,7 @@ def plot_zero_variance(ax, df, stage: str = "3_grpo"):
     w = lambda name: float((t[name] * t.groups).sum() / t.groups.sum())
     _title(ax, f"{percent(1 - w('varied'))} of {int(t.groups.sum())} groups taught nothing: all failed in {percent(w('all fail'))}, all passed in {percent(w('all pass'))}")
 
-# %% ../nbs/14_plots.ipynb #4ff322e1
+# %% ../nbs/14_plots.ipynb #78a91e52
 CURVES = {  # key as TRL logs it: (name, unit or meaning)
     "reward": ("Reward", "mean ± spread"), "frac_reward_zero_std": ("No-signal groups", "share of groups"), "kl": ("KL", "to the reference, nats a token"),
     "entropy": ("Entropy", "nats a token"), "clip_ratio/region_mean": ("Clipped", "share of tokens"), "clip_ratio": ("Clipped", "share of tokens"), "grad_norm": ("Gradient norm", "before clipping"),
@@ -457,7 +462,7 @@ def training_table(log):   # -> pandas.DataFrame: index key; points, first, last
     rows = [{"key": k, "points": len(v), "first": _ends(pd.Series(v))[0], "last": _ends(pd.Series(v))[1], "min": min(v), "max": max(v), "mean": sum(v) / len(v)} for k in CURVES if (v := _series(log, k)[1])]
     return pd.DataFrame(rows, columns=["key", "points", "first", "last", "min", "max", "mean"]).set_index("key")
 
-# %% ../nbs/14_plots.ipynb #dc494791
+# %% ../nbs/14_plots.ipynb #d37824fe
 def _curve(ax, log, key: str, colour: str, size: float = 11) -> None:
     "One curve: raw, smoothed, with reward_std as a band under `reward`."
     import pandas as pd
@@ -475,7 +480,7 @@ def _num(v: float) -> str:
     "A number in about three significant digits, without an exponent where that reads well."
     return "0" if v == 0 else f"{v:.0f}" if 100 <= abs(v) < 1e5 else f"{v:.3g}" if 1 <= abs(v) < 100 else f"{v:.2g}" if 1e-3 <= abs(v) < 1 else f"{v:.1e}"
 
-# %% ../nbs/14_plots.ipynb #7e0669e9
+# %% ../nbs/14_plots.ipynb #f14ea243
 @picture(6.6, 2.8)
 def plot_curve(ax, log, key: str):
     "One curve of a training log."
@@ -501,7 +506,7 @@ def plot_losses(logs: dict[str, Any], dark: bool = False):   # logs: step of the
             _curve(ax, log, "loss", step_colour(step), 9.5); ax.set_title(ax.get_title(loc="left").replace("Loss:", f"{step_label(step)}:"), loc="left", fontsize=9.5); ax.set_xlabel("optimiser step", fontsize=8); ax.set_ylabel("nats a token" if i % cols == 0 else "", fontsize=8); ax.tick_params(labelsize=8)
     return fig
 
-# %% ../nbs/14_plots.ipynb #07609cc6
+# %% ../nbs/14_plots.ipynb #6a9dc952
 def plot_training(log, keys: Iterable[str] | None = None, dark: bool = False):   # log: from `read_log`; keys: None for all that exist
     "Small multiples of the curves of GRPO."
     import matplotlib
@@ -515,7 +520,7 @@ def plot_training(log, keys: Iterable[str] | None = None, dark: bool = False):  
             if i + cols >= len(keys): ax.set_xlabel("optimiser step", fontsize=8)
     return fig
 
-# %% ../nbs/14_plots.ipynb #cca1588e
+# %% ../nbs/14_plots.ipynb #0794af30
 def example_log(seed: int = 0, steps: int = 40, kind: str = "grpo"):   # -> pandas.DataFrame as `read_log` gives
     "A made-up training log ('grpo' or 'sft'); nothing in it was measured."
     import numpy as np, pandas as pd
@@ -524,7 +529,7 @@ def example_log(seed: int = 0, steps: int = 40, kind: str = "grpo"):   # -> pand
     return pd.DataFrame({"step": t, "reward": .2 + .6 * (1 - np.exp(-t / 15)) + noise(.06), "reward_std": .5 * np.exp(-t / 40) + np.abs(noise(.02)), "frac_reward_zero_std": np.clip(.15 + t / 120 + noise(.08), 0, 1), "loss": noise(.01),
                          "kl": .001 * t + np.abs(noise(.002)), "entropy": .5 * np.exp(-t / 50) + np.abs(noise(.02)), "clip_ratio/region_mean": np.abs(noise(.004)), "grad_norm": .6 + np.abs(noise(.15)), "completions/mean_length": 70 - t / 5 + noise(2)})
 
-# %% ../nbs/14_plots.ipynb #f5570114
+# %% ../nbs/14_plots.ipynb #528b0ae0
 def _when(v) -> float | None:
     "Seconds since the epoch of a number or an ISO time; None when it is neither."
     from datetime import datetime
@@ -545,7 +550,7 @@ def timeline_table(manifest: dict):   # -> pandas.DataFrame: index step; state, 
     if len(t): t[["start", "end"]] -= t["start"].min()
     return t
 
-# %% ../nbs/14_plots.ipynb #7371ec38
+# %% ../nbs/14_plots.ipynb #88ec8151
 def _span(seconds: float) -> str:
     "A duration for people: 48 s, 3 min 20 s, 2 h 05 min."
     if seconds != seconds: return "–"
@@ -556,7 +561,7 @@ def plot_timeline(ax, manifest: dict):
     "Steps of a run over wall time."
     t = timeline_table(manifest); done = t.dropna(subset=["start", "end"])
     if not len(done): raise Empty("No step of this run has started.")
-    unit, name = (60, "minutes") if done.end.max() > 180 else (1, "seconds")
+    _tall(ax, .9 + .28 * len(t)); unit, name = (60, "minutes") if done.end.max() > 180 else (1, "seconds")
     for i, (step, r) in enumerate(t.iterrows()):
         if r.start != r.start: ax.text(0, i, f" {r.state}", va="center", fontsize=8.5, color=ax.xaxis.label.get_color()); continue
         ax.barh(i, max(r.end - r.start, .004 * done.end.max()) / unit, .62, left=r.start / unit, color=step_colour(step), hatch="///" if r.state == "running" else None, edgecolor=ax.figure.get_facecolor() if r.state == "running" else step_colour(step), lw=0)
@@ -565,7 +570,7 @@ def plot_timeline(ax, manifest: dict):
     longest = done.seconds.idxmax() if done.seconds.notna().any() else done.index[0]; total = done.seconds.sum()
     _title(ax, f"{_span(total)} of work{'' if (t.state == 'done').all() else ' so far'}, {percent(done.seconds[longest] / total) if total else ''} of it in {step_label(longest)}" if len(done) > 1 else f"{step_label(longest)}: {_span(total)}")
 
-# %% ../nbs/14_plots.ipynb #5a05bec8
+# %% ../nbs/14_plots.ipynb #73858fa0
 _TYPES = [(r"^DRC\b", "DRC violation"), (r"^LVS\b", "LVS mismatch"), (r"^(syntax error|stops in the middle|nested too deeply)", "does not parse"), (r"^no program", "no program"),
           (r"no module|cannot be imported|is not defined|no variable named", "unknown or missing name"), (r"has no keyword|too many arguments|^\S+ needs ", "wrong call"),
           (r"(must|should) be|uses .* should", "wrong value"), (r"is missing|: \d+ times, should", "something missing"), (r"not needed|too many|^the same line|^unused", "something superfluous"),
@@ -576,7 +581,7 @@ def issue_type(text: str) -> str:
     import re
     return next((name for pattern, name in _TYPES if re.search(pattern, text)), re.sub(r"'[^']*'|\d[\d.]*", "…", text).strip()[:60] or "unnamed")
 
-# %% ../nbs/14_plots.ipynb #26fa2264
+# %% ../nbs/14_plots.ipynb #45f8e2c5
 def issues_table(feedback, top: int = 8):   # -> pandas.DataFrame: index issue, a column an iteration; counts, most frequent first; the rest as "other"
     "Issue types over iterations; `feedback` as `read_feedback` gives it."
     import pandas as pd
@@ -591,13 +596,13 @@ def plot_issues(ax, feedback, top: int = 8):
     "Issue types over iterations, one bar an iteration."
     t = issues_table(feedback, top)
     if not len(t): raise Empty("No feedback from the teacher yet: it comes with stage 2.")
-    n = len(t.columns); h = .8 / n
+    n = len(t.columns); h = .8 / n; _tall(ax, 1.0 + len(t) * max(.26, .13 * n))
     for j, it in enumerate(t.columns): ax.barh([i + (j - (n - 1) / 2) * h for i in range(len(t))], t[it], h * .92, color=step_colour(f"2_self_improve_{max(1, int(it))}"), label=f"iteration {it}")
     ax.set_yticks(range(len(t)), [textwrap.shorten(s, 44, placeholder="…") for s in t.index], fontsize=8.5); ax.invert_yaxis(); ax.grid(True, axis="x"); ax.grid(False, axis="y"); ax.set_xlabel("issues in the teacher's feedback"); ax.xaxis.get_major_locator().set_params(integer=True)
     if n > 1: ax.legend(loc="lower right")
     total = t.sum(); _title(ax, f"The teacher found {int(total.iloc[0])} issues in iteration {t.columns[0]}" + (f", {int(total.iloc[-1])} in iteration {t.columns[-1]}" if n > 1 else "") + f"; most often: {t.index[0]}")
 
-# %% ../nbs/14_plots.ipynb #c9824b70
+# %% ../nbs/14_plots.ipynb #e7ee27f9
 def layouts_table(items: list[dict]):   # items: {"title": problem, "columns": [{"label": step, "png": bytes or None, "note": text}]}
     "What the gallery shows, in words: one row a problem, a column a step."
     import pandas as pd
@@ -621,7 +626,7 @@ def plot_layouts(items: list[dict], dark: bool = False):
                 ax.set_title(str(c.get("label", "")), fontsize=9, pad=4); ax.set_xlabel(textwrap.fill(textwrap.shorten(str(c.get("note", "")), 70, placeholder="…"), 34), fontsize=8)
     return fig
 
-# %% ../nbs/14_plots.ipynb #7b84d61c
+# %% ../nbs/14_plots.ipynb #2a6006fe
 def to_svg(fig) -> str:
     "The figure (drawn light) as SVG text that follows prefers-color-scheme, with a transparent background and without its title, which the page sets as text."
     if getattr(fig, "alone", False): fig.suptitle("")

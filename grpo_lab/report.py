@@ -8,18 +8,18 @@ __all__ = ['read_manifest', 'read_rows', 'example_run', 'cell', 'table', 'figure
            'feedback_examples', 'lineage', 'flat', 'settings_rows', 'reproduce', 'cards', 'about', 'story', 'render',
            'write_report', 'readme_figures']
 
-# %% ../nbs/15_report.ipynb #5141d9dc
+# %% ../nbs/15_report.ipynb #ddf1b66d
 import base64, difflib, json, math, re
 from pathlib import Path
 from typing import Any, Iterable
 from .config import Settings, load_settings
 from .evaluate import (MEASURES, example_rows, failures, groups, headline, heldout, outcomes, paired, percent, per_problem, step_label, step_order,
-                               table_by_family, table_by_kind, table_by_step, why)
+                               table_by_family, table_by_kind, table_by_step, table_of_repairs, why)
 from . import plots
 from .ledger import COLUMNS, Ledger, _read_part
 from .records import atomic_write, digest
 
-# %% ../nbs/15_report.ipynb #04448c32
+# %% ../nbs/15_report.ipynb #30c98bc9
 def read_manifest(run_dir: str | Path) -> tuple[dict, list[str]]:   # manifest ({} where it is damaged), remarks for the reader
     "Read run.json. Raises `FileNotFoundError` where the folder is not a run folder."
     f = Path(run_dir) / "run.json"
@@ -45,7 +45,7 @@ def _columns(file: Path) -> list[str]:
     import pyarrow.parquet as pq
     return pq.read_schema(file).names
 
-# %% ../nbs/15_report.ipynb #30135ab1
+# %% ../nbs/15_report.ipynb #d03e84fe
 _STEPS = ["1_initial_finetune", "2_self_improve_1", "2_self_improve_2", "2_self_improve_3", "3_grpo", "4_evaluate"]
 
 def example_run(
@@ -65,7 +65,7 @@ def example_run(
     atomic_write(folder / "run.json", json.dumps(_example_manifest(seed, upto), indent=1))
     return folder
 
-# %% ../nbs/15_report.ipynb #b566b0b9
+# %% ../nbs/15_report.ipynb #34d8c49b
 def _example_feedback(folder: Path, it: int, rows: list[dict]) -> None:
     "Programs and the teacher's reading of those that are not clean."
     for row in rows:
@@ -89,7 +89,7 @@ def _example_manifest(seed: int, upto: int) -> dict:
     return {"run_id": "made-up", "created": "2026-01-05T09:00:00+00:00", "task": "circuits", "profile": "laptop", "seed": seed, "settings": load_settings(sets=[f"seed={seed}", "grpo.num_generations=8"]).model_dump(),
             "versions": {"python": "3.11", "grpo_lab": "0.1.0"}, "machine": {"system": "Linux x86_64", "cores": 2, "gpus": 0}, "git_commit": "0" * 40, "git_modified": False, "steps": steps}
 
-# %% ../nbs/15_report.ipynb #86b05f5b
+# %% ../nbs/15_report.ipynb #e64fbd54
 _SHARES = {*MEASURES, "clean_low", "clean_high", "share", *plots.OUTCOME_COLOURS, "all fail", "all pass", "varied", "tied"}
 _NAMES = {**MEASURES, "errors": "DRC + LVS errors", "problem_id": "problem", "drc_errors": "DRC errors", "lvs_errors": "LVS errors", "clean_low": "from", "clean_high": "to", "drc": "DRC", "lvs": "LVS"}
 
@@ -103,7 +103,7 @@ def cell(value: Any, share: bool = False) -> str:
     if share: return percent(number)
     return f"{number:,.0f}" if number == int(number) and abs(number) < 1e15 else plots._num(number)
 
-# %% ../nbs/15_report.ipynb #e3c8b63b
+# %% ../nbs/15_report.ipynb #a120462e
 def table(
     df,                          # its index becomes the first column
     shares: Iterable[str] = (),  # columns in percent, beside those that always are
@@ -124,7 +124,7 @@ def figure(fig, numbers=None, note: str = "", **how: Any) -> dict:
     return {"title": title, "note": note, "src": "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(), "width": round(size[0]), "height": round(size[1]),
             "table": table(numbers, **how) if numbers is not None and len(numbers) else None}
 
-# %% ../nbs/15_report.ipynb #339af5ae
+# %% ../nbs/15_report.ipynb #f8f73a5d
 def _pieces(old: str, new: str) -> tuple[list, list]:   # [(text, changed)] of each line
     "The words of two lines, and which of them changed."
     a, b = (re.findall(r"\w+|\s+|[^\w\s]", x) for x in (old, new)); left, right = [], []
@@ -147,7 +147,7 @@ def difference(
         out += [{"kind": "add", "pieces": pairs[m][1] if m < n and alike[m] else [(x, False)]} for m, x in enumerate(b[k:l])]
     return out[:most] + ([{"kind": "cut", "pieces": [(f"{len(out) - most} more lines", False)]}] if len(out) > most else [])
 
-# %% ../nbs/15_report.ipynb #b9d36bb1
+# %% ../nbs/15_report.ipynb #a30589fa
 _TOKENS = re.compile(r"(?P<c>#[^\n]*)|(?P<s>\"[^\"\n]*\"?|'[^'\n]*'?)|(?P<k>\b(?:from|import|as|def|return|for|in|if|else|elif|while|class|with|not|and|or|None|True|False|lambda)\b)|(?P<n>\b\d[\d._e]*\b)|(?P<f>\b\w+(?=\())")
 
 def highlight(code: str, most: int = 60) -> list[tuple[str, str]]:   # (text, class): c comment, s string, k keyword, n number, f call, "" the rest
@@ -159,7 +159,7 @@ def highlight(code: str, most: int = 60) -> list[tuple[str, str]]:   # (text, cl
         out.append((m[0], m.lastgroup)); at = m.end()
     return out + ([(text[at:], "")] if at < len(text) else [])
 
-# %% ../nbs/15_report.ipynb #20585f17
+# %% ../nbs/15_report.ipynb #bfc2174b
 def shown_steps(steps: list[str]) -> list[str]:
     "First, last of stage 2, last: the steps that are compared."
     two = [s for s in steps if s.startswith("2_")]
@@ -183,7 +183,7 @@ def _one_a_family(ids: list[str], family: dict, n: int) -> list[str]:
     for i in ids: (rest if family.get(i) in seen else first).append(i); seen.add(family.get(i))
     return (first + rest)[:n]
 
-# %% ../nbs/15_report.ipynb #ab281d91
+# %% ../nbs/15_report.ipynb #fbcfab85
 def boxes_of(details: Any, most: int = 40) -> list[list[float]]:
     "Violation boxes (um) of a ledger row's error_details."
     try: items = json.loads(details) if isinstance(details, str) else []
@@ -207,7 +207,7 @@ def _attempt(row: dict, step: str) -> dict:
     return {"step": step, "label": step_label(step), "verdict": row["verdict"], "note": "; ".join(x for x in (errors, "" if row["verdict"] == "clean" else why(row)) if x), "code": code,
             "pieces": highlight(code if code is not None else text or "(no text)"), "boxes": boxes_of(row.get("error_details")), "png": None}
 
-# %% ../nbs/15_report.ipynb #36cd410d
+# %% ../nbs/15_report.ipynb #b429de86
 def layout_pictures(
     run_dir: str | Path,
     items: list[tuple[str, str, list]],     # program, trusted netlist, violation boxes
@@ -230,7 +230,7 @@ def layout_pictures(
 
 def picture_key(code: str, netlist: str, boxes: list) -> str: return digest(code, netlist, json.dumps(boxes))
 
-# %% ../nbs/15_report.ipynb #429009a1
+# %% ../nbs/15_report.ipynb #5afd5d06
 def netlists(settings: dict) -> dict[str, str]:
     "Trusted netlist of every problem, by id; empty where the problem set is not at hand."
     try:
@@ -250,7 +250,7 @@ def draw_examples(run_dir: str | Path, shown: list[dict], settings: dict) -> str
         if data := png.get(picture_key(*item(e, c))): c["png"] = "data:image/png;base64," + base64.b64encode(data).decode()
     return reason or ("" if len(usable) == len(built) else "Some problems are not in the problem set at hand; their layouts are not drawn.")
 
-# %% ../nbs/15_report.ipynb #baf143c1
+# %% ../nbs/15_report.ipynb #8634e005
 def feedback_examples(run_dir: str | Path, df, each: int = 2, most: int = 6) -> list[dict]:
     "A few readings of each iteration: the program, what was wrong with it, the fixed program, and what the next iteration did on the same problem."
     out, shown, family = [], set(), {_stem(i): f for i, f in zip(df["problem_id"].astype(str), df["family"].astype(str))}
@@ -279,7 +279,7 @@ def _reading(run_dir: str | Path, df, stem: str, doc: dict, issues: list[dict], 
     return {"issues": [{"issue": str(i.get("issue", "")), **{k: text(i, k) for k in ("problem", "reason", "fix")}} for i in issues[:5]], "more": max(0, len(issues) - 5),
             "program": program, "diff": difference(program, str(doc.get("fixed_code", ""))), "after": plots.verdicts(after).iloc[0].replace("_", " ") if len(after) else None}
 
-# %% ../nbs/15_report.ipynb #b066f183
+# %% ../nbs/15_report.ipynb #c36cdde1
 def lineage(manifest: dict, run_dir: str | Path) -> tuple[list[dict], str]:   # rows; what the check says
     "Which step read what and wrote what, and whether any used feedback that it, or a later one, produced."
     brief = lambda names: list(dict.fromkeys(Path(str(n)).name if Path(str(n)).is_absolute() else str(n) for n in names or []))
@@ -298,7 +298,7 @@ def flat(doc: dict, prefix: str = "") -> dict[str, Any]:
     "Nested settings by dotted name."
     return {k: v for name, x in doc.items() for k, v in (flat(x, f"{prefix}{name}.") if isinstance(x, dict) else {prefix + name: x}).items()}
 
-# %% ../nbs/15_report.ipynb #f7adcd24
+# %% ../nbs/15_report.ipynb #3b80999c
 _PRIVATE = {"outputs", "data", "layout.python", "profile", "task"}      # folders of one machine, or said elsewhere
 
 def settings_rows(manifest: dict) -> tuple[list[tuple[str, str, bool]], list[str]]:   # (name, value, differs from the profile), `--set` arguments
@@ -317,7 +317,7 @@ def reproduce(manifest: dict) -> str:
     parts = ["grpo-lab run", f"--profile {shlex.quote(str(manifest.get('profile', 'laptop')))}", f"--task {shlex.quote(str(manifest.get('task', 'circuits')))}", *(f"--set {shlex.quote(s)}" for s in seed + sets), f"--run-id {shlex.quote(str(manifest.get('run_id', 'run')) + '-again')}"]
     return " \\\n    ".join(parts) if len(parts) > 4 else " ".join(parts)
 
-# %% ../nbs/15_report.ipynb #d74f5f15
+# %% ../nbs/15_report.ipynb #0b64229f
 def _state(manifest: dict) -> tuple[str, str]:   # word, sentence
     "How far the run is."
     steps = {k: (e if isinstance(e, dict) else {}).get("state", "pending") for k, e in (manifest.get("steps") or {}).items()}; done = sum(s == "done" for s in steps.values())
@@ -336,7 +336,7 @@ def cards(manifest: dict, df) -> list[tuple[str, str, str]]:   # (big, small, wh
     if len(df): out.append((f"{len(df):,}", f"{cell(df['tokens'].sum())} tokens" if df["tokens"].notna().any() else "", "programs sampled and judged"))
     return out
 
-# %% ../nbs/15_report.ipynb #780de842
+# %% ../nbs/15_report.ipynb #2f820aab
 def _results(df, settings: dict) -> dict:
     "Held-out results."
     t = table_by_step(df, k=[k for k in (settings.get("evaluate") or {}).get("k", [1])]); steps = list(t.index); moves = []
@@ -355,7 +355,7 @@ def _families(df) -> dict:
     return {"figures": [figure(plots.plot_family(df), f, shares=steps, steps=True)], "kinds": table(k, shares=steps, steps=True), "failures": table(failures(df).replace({"status": {"ok": "with errors"}}), most=60), "step": step_label(steps[-1]),
             "rules": figure(plots.plot_rules(df, "4_evaluate"), plots.rules_table(df, "4_evaluate"))}
 
-# %% ../nbs/15_report.ipynb #4b20b8db
+# %% ../nbs/15_report.ipynb #414863ed
 def _training(run_dir: Path, manifest: dict, df) -> dict:
     "How it was trained."
     metrics, logs = [], {s: plots.read_log(run_dir, s) for s in manifest.get("steps") or {} if not s.startswith("3")}; logs = {s: l for s, l in logs.items() if plots._series(l, "loss")[1]}
@@ -375,7 +375,14 @@ def _grpo(run_dir: Path, df) -> list[dict]:
                   figure(plots.plot_zero_variance(df), plots.zero_variance_table(df), "A group whose rewards are all equal has advantage zero: nothing is learned from it."),
                   figure(plots.plot_advantages(df), plots.advantages_table(df)[lambda t: t.completions > 0]), figure(plots.plot_groups(df), plots.groups_table(df), "One row a prompt, one cell a sample. A row of one colour carries no signal.")]
 
-# %% ../nbs/15_report.ipynb #5c83ca7a
+# %% ../nbs/15_report.ipynb #020146c5
+def _repairs(df) -> list[str]:
+    "The error prompts after GRPO, in sentences."
+    t = table_of_repairs(df); ones = lambda n, word: f"{n} {word}" + ("" if n == 1 else "s")
+    before = [f"After training, the student's first choice is clean for {t.clean[0]} of {ones(int(t.programs[0]), 'training problem')}."] if 0 in t.index else []
+    return before + [f"Round {r}: {ones(int(x.programs), 'failing program')} shown with {'its' if x.programs == 1 else 'their'} errors, {int(x.clean)} came back clean, as the verifier confirms." for r, x in t.drop(index=0, errors="ignore").iterrows()]
+
+# %% ../nbs/15_report.ipynb #47772f1e
 def about(manifest: dict) -> tuple[list[str], list[tuple[str, str]]]:   # words for the top; (name, value) for the bottom
     "What was run, on what."
     get = lambda k: manifest.get(k); student = ((get("settings") or {}).get("student") or {}).get("model", "")
@@ -384,7 +391,7 @@ def about(manifest: dict) -> tuple[list[str], list[tuple[str, str]]]:   # words 
     pairs = lambda x: [(str(k), cell(v)) for k, v in x.items()] if isinstance(x, dict) else [("machine", str(x))] if x else []
     return top, commit + pairs(get("machine")) + pairs(get("versions"))
 
-# %% ../nbs/15_report.ipynb #029c4da0
+# %% ../nbs/15_report.ipynb #ef74dd3f
 def story(run_dir: str | Path, pictures: bool = True) -> dict:
     "Everything that the page shows, as plain data."
     run_dir = Path(run_dir); manifest, remarks = read_manifest(run_dir); df, more = read_rows(run_dir); remarks = remarks + more; settings = manifest.get("settings") or {}
@@ -398,12 +405,12 @@ def story(run_dir: str | Path, pictures: bool = True) -> dict:
             "errors": [(step_label(k), str(e.get("error"))) for k, e in (manifest.get("steps") or {}).items() if isinstance(e, dict) and e.get("error")], "remarks": remarks,
             "results": tried("Held-out results", lambda: _results(df, settings), {"rows": []}), "families": tried("Families", lambda: _families(df), {"figures": []}), "examples": shown, "missing": missing,
             "training": tried("Training", lambda: _training(run_dir, manifest, df), {"sft": [], "metrics": []}), "grpo": tried("Stage 3", lambda: _grpo(run_dir, df), []),
-            "heldout_rewards": tried("Held-out rewards", lambda: figure(plots.plot_rewards_by_model(df), by_model, steps=True), None) if len(by_model) else None,
+            "repairs": tried("Error prompts", lambda: _repairs(df), []), "heldout_rewards": tried("Held-out rewards", lambda: figure(plots.plot_rewards_by_model(df), by_model, steps=True), None) if len(by_model) else None,
             "issues": tried("Issues", lambda: figure(plots.plot_issues(fb), plots.issues_table(fb)), None) if len(fb) else None, "feedback": tried("Feedback", lambda: feedback_examples(run_dir, df), []),
             "timeline": tried("The timeline", lambda: figure(plots.plot_timeline(manifest), plots.timeline_table(manifest)), None) if manifest.get("steps") else None,
             "lineage": rows, "checked": checked, "settings": settings_rows(manifest)[0], "reproduce": reproduce(manifest), "names": {v: v.replace("_", " ") for v in plots.OUTCOME_COLOURS}, "colours": plots.OUTCOME_COLOURS}
 
-# %% ../nbs/15_report.ipynb #e840d9a9
+# %% ../nbs/15_report.ipynb #1521fbf7
 def render(data: dict) -> str:    # data: from `story`
     "The page."
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -420,7 +427,7 @@ def write_report(
     "Write report.html, whatever the state of the run. Raises `FileNotFoundError` where the folder is no run folder."
     return atomic_write(Path(run_dir) / "report.html", render(story(run_dir, pictures)))
 
-# %% ../nbs/15_report.ipynb #5a0b048e
+# %% ../nbs/15_report.ipynb #53e48019
 def readme_figures(
     run_dir: str | Path,
     out: str | Path,              # folder for heldout.png and layouts.png
