@@ -7,16 +7,17 @@ __all__ = ['TASK_NAMES', 'PUBLIC', 'glayout_site', 'corpus_root', 'parse_quietly
            'chunks', 'relevance', 'CorpusStats', 'license_of', 'read_source', 'read_sources', 'build_corpus',
            'Signature', 'Api', 'glayout_api', 'home_of', 'nearest_names']
 
-# %% ../nbs/04_corpus.ipynb #3b51e397
+# %% ../nbs/04_corpus.ipynb #c3c55b93
 import ast, difflib, json, os, re, subprocess, warnings
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Callable
 from .config import Settings
 from .records import atomic_write, digest, normalise, write_jsonl
 
-# %% ../nbs/04_corpus.ipynb #d7ca6e51
+# %% ../nbs/04_corpus.ipynb #d93e80bb
 @lru_cache
 def _site_of(python: str) -> Path:
     "The folder that holds the package `glayout` of an interpreter, asked of it without importing the package."
@@ -34,7 +35,7 @@ def glayout_site(
     try: return _site_of((settings.layout.python if settings else "") or layout_python(create=False))
     except LayoutEnvError as e: raise FileNotFoundError(f"the corpus comes with the layout interpreter: {e}") from None
 
-# %% ../nbs/04_corpus.ipynb #de155d75
+# %% ../nbs/04_corpus.ipynb #c2e3bf52
 def corpus_root(settings: Settings) -> Path:
     "Folder of the sources that `stage1.corpus` names. Raises `FileNotFoundError` when it is not there or holds no Python."
     if settings.stage1.corpus == "glayout": return glayout_site(settings) / "glayout"
@@ -43,7 +44,7 @@ def corpus_root(settings: Settings) -> Path:
     if next(root.rglob("*.py"), None) is None: raise FileNotFoundError(f"stage1.corpus={root}: there is not one .py file in it; is the clone complete?")
     return root
 
-# %% ../nbs/04_corpus.ipynb #fb35e0cb
+# %% ../nbs/04_corpus.ipynb #5cba2f64
 _SKIP_FOLDERS = {"tests", "test", "build", "dist", "node_modules", "site-packages", "venv", "__pycache__"}
 _SKIP_FILES = re.compile(r"(test_.*|.*_test|conftest|setup|versioneer)\.py$")
 
@@ -58,7 +59,7 @@ def parse_quietly(text: str) -> ast.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore"); return ast.parse(text)
 
-# %% ../nbs/04_corpus.ipynb #0a67f4da
+# %% ../nbs/04_corpus.ipynb #69cd4757
 def unwanted(
     path: Path,           # relative to the corpus folder
     text: str,
@@ -72,7 +73,7 @@ def unwanted(
     if not any(isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.For, ast.With)) or isinstance(getattr(n, "value", None), ast.Call) for n in body): return "only imports and constants"
     return ""
 
-# %% ../nbs/04_corpus.ipynb #e2b9dad7
+# %% ../nbs/04_corpus.ipynb #1bea5c93
 def code_lines(text: str) -> frozenset[str]:
     "The lines of a program that say something: stripped, without comments and bare brackets."
     lines = (re.sub(r"\s+", " ", re.sub(r"(^|\s)#.*", "", l)).strip() for l in text.splitlines())
@@ -91,7 +92,7 @@ def duplicate_of(
         if both >= threshold * (len(lines) + len(other) - both): return path
     return ""
 
-# %% ../nbs/04_corpus.ipynb #8671be4b
+# %% ../nbs/04_corpus.ipynb #00ae0273
 def _cuts(text: str) -> list[int]:
     "Line numbers (from 0) at which a file may be cut: where a top-level statement starts, with the comments above it."
     lines, cuts = text.splitlines(), []
@@ -101,7 +102,7 @@ def _cuts(text: str) -> list[int]:
         cuts.append(at)
     return sorted(set(cuts) | {0})
 
-# %% ../nbs/04_corpus.ipynb #ffe74d1e
+# %% ../nbs/04_corpus.ipynb #3f5ba62c
 def _split_long(lines: list[str], limit: int) -> list[list[str]]:
     "Cut one long definition into pieces of at most `limit` characters, at the least indented line in the second half of each."
     out = []
@@ -116,7 +117,7 @@ def _split_long(lines: list[str], limit: int) -> list[list[str]]:
         at = max(spots, key=lambda i: (-indent(i), i)); out.append(lines[:at]); lines = lines[at:]
     return [*out, lines] if lines else out
 
-# %% ../nbs/04_corpus.ipynb #98810126
+# %% ../nbs/04_corpus.ipynb #6127978b
 def chunks(
     text: str,               # a file that parses
     limit: int = 1500,       # characters a piece; 512 tokens of code are about 1,500
@@ -130,7 +131,7 @@ def chunks(
         held = held + part
     return [t for t in ("\n".join(p).strip("\n") for p in [*out, held]) if t.strip()]
 
-# %% ../nbs/04_corpus.ipynb #35c9e294
+# %% ../nbs/04_corpus.ipynb #df315b5c
 TASK_NAMES = ("nmos", "pmos", "current_mirror", "diff_pair", "transmission_gate", "flipped_voltage_follower", "two_nfet_interdigitized",
               "two_pfet_interdigitized", "common_centroid_ab_ba", "mimcap", "mimcap_array", "resistor", "tapring", "via_stack", "straight_route",
               "c_route", "L_route", "smart_route", "two_transistor_place", "diff_pair_ibias", "low_voltage_cmirror", "diff_pair_generic", "prec_ref_center", "movex", "movey")
@@ -144,7 +145,7 @@ def relevance(
     called = {n for n in re.findall(r"\b(\w+)\(", text) if n in names} - defined
     return 10 * bool(defined) + min(len(called), 5)
 
-# %% ../nbs/04_corpus.ipynb #4239e9a4
+# %% ../nbs/04_corpus.ipynb #dfab75aa
 @dataclass
 class CorpusStats:
     "What became of the files."
@@ -160,7 +161,7 @@ class CorpusStats:
 
 _LICENCES = {"MIT License": "MIT", "Apache License": "Apache-2.0", "BSD 3-Clause": "BSD-3-Clause", "GNU GENERAL PUBLIC": "GPL"}
 
-# %% ../nbs/04_corpus.ipynb #b14aa29e
+# %% ../nbs/04_corpus.ipynb #92b029dc
 def license_of(root: Path) -> str:
     "SPDX name of the licence of a source folder, from its licence file or its package's metadata; 'unknown' without one."
     found = [f for base in (root, root.parent) for pat in ("LICENSE*", f"{root.name}-*.dist-info/licenses/LICENSE*", f"{root.name}-*.dist-info/METADATA") for f in sorted(base.glob(pat)) if f.is_file() and (base == root or "dist-info" in str(f))]
@@ -170,7 +171,7 @@ def license_of(root: Path) -> str:
             if words in head: return spdx
     return "unknown"
 
-# %% ../nbs/04_corpus.ipynb #b51cff76
+# %% ../nbs/04_corpus.ipynb #ada55621
 def read_source(file: Path) -> str:
     "The Python text of a .py file, or of a notebook's code cells without shell and magic lines. Raises `UnicodeDecodeError`, `OSError` or `ValueError`."
     text = file.read_text(encoding="utf-8")
@@ -178,7 +179,7 @@ def read_source(file: Path) -> str:
     cells = ["".join(c["source"]) for c in json.loads(text).get("cells", []) if c.get("cell_type") == "code"]
     return "\n\n".join("\n".join(l for l in c.splitlines() if not l.lstrip().startswith(("%", "!"))).strip() for c in cells) + "\n"
 
-# %% ../nbs/04_corpus.ipynb #ed810390
+# %% ../nbs/04_corpus.ipynb #31369594
 def read_sources(
     root: Path,             # corpus folder
     min_chars: int = 100,
@@ -197,11 +198,11 @@ def read_sources(
         kept[path.as_posix()], lines[path.as_posix()] = text, own
     return kept, met, dict(dropped)
 
-# %% ../nbs/04_corpus.ipynb #b7c29867
+# %% ../nbs/04_corpus.ipynb #0c2b946e
 def build_corpus(
     settings: Settings,          # stage1.corpus, min_chars, max_tokens, max_length; seed
     out: str | os.PathLike,      # JSONL file to write; a folder: corpus.jsonl in it
-    tokenizer=None,              # counts tokens exactly; None: three characters a token
+    tokenizer=None,              # counts tokens exactly, so that no row is cut; None: three characters a token
 ) -> tuple[list[dict], CorpusStats]:   # rows {"text", "path", "part", "chars", "tokens", "license"}
     "Rows for stage 1, the most relevant first, within the token budget; written as JSON lines, the statistics beside them."
     root, cfg, out = corpus_root(settings), settings.stage1, Path(out)
@@ -211,25 +212,32 @@ def build_corpus(
     stats = CorpusStats(str(root.name), license_of(root), met, len(sources), dropped, sum(map(len, sources.values())))
     count = (lambda t: len(tokenizer(t)["input_ids"])) if tokenizer else (lambda t: -(-len(t) // 3))
     rows = []
-    for row in _ranked(sources, settings, stats.license):
-        tokens = count(row["text"])
-        if cfg.max_tokens and stats.tokens + tokens > cfg.max_tokens: stats.over_budget += 1; continue
-        rows.append({**row, "tokens": tokens}); stats.tokens += tokens
+    for row in _ranked(sources, settings, count):
+        if cfg.max_tokens and stats.tokens + row["tokens"] > cfg.max_tokens: stats.over_budget += 1; continue
+        rows.append({**row, "license": stats.license}); stats.tokens += row["tokens"]
     stats.rows = len(rows); write_jsonl(out, rows)
     atomic_write(out.with_suffix(".stats.json"), json.dumps(vars(stats), indent=1))
     return rows, stats
 
-# %% ../nbs/04_corpus.ipynb #a75e67b5
-def _ranked(sources: dict[str, str], settings: Settings, license: str) -> list[dict]:
+# %% ../nbs/04_corpus.ipynb #32958a60
+def _fit(part: str, room: Callable[[str], bool]) -> list[str]:
+    "Halve a piece until each half fits."
+    lines = part.splitlines()
+    if room(part) or len(lines) < 2: return [part]
+    return [t for p in _split_long(lines, max(len(part) // 2 + 1, 80)) for t in _fit("\n".join(p).strip("\n"), room) if t.strip()]
+
+def _ranked(sources: dict[str, str], settings: Settings, count: Callable[[str], int]) -> list[dict]:
     "All rows of all files, most relevant first; rows of equal relevance in an order drawn from the seed."
-    rows = []
+    rows, most = [], settings.stage1.max_length - 1     # one token is left for the end
+    sample = "".join(sources.values())[:50_000]; per = 0.9 * len(sample) / max(count(sample), 1)     # characters a token, with a margin
     for path, text in sources.items():
-        for i, part in enumerate(chunks(text, max(settings.stage1.max_length * 3 - len(path) - 4, 120))):
-            whole = f"# {path}\n{part}\n"
-            rows.append((-relevance(part), digest(str(settings.seed), path, str(i)), {"text": whole, "path": path, "part": i, "chars": len(whole), "license": license}))
+        row = lambda part: f"# {path}\n{part}\n"
+        parts = [q for p in chunks(text, max(int(most * per) - len(path), 120)) for q in _fit(p, lambda t: count(row(t)) <= most)]
+        for i, part in enumerate(parts):
+            rows.append((-relevance(part), digest(str(settings.seed), path, str(i)), {"text": row(part), "path": path, "part": i, "chars": len(row(part)), "tokens": count(row(part))}))
     return [row for *_, row in sorted(rows, key=lambda r: r[:2])]
 
-# %% ../nbs/04_corpus.ipynb #c5669f89
+# %% ../nbs/04_corpus.ipynb #760d1073
 @dataclass(frozen=True)
 class Signature:
     "What calling a name takes."
@@ -241,7 +249,7 @@ class Signature:
     open: bool = False                # takes *args or **kwargs, is a class or a value: any call may be right
     positional: int = 0               # how many may be given by position
 
-# %% ../nbs/04_corpus.ipynb #9858e7df
+# %% ../nbs/04_corpus.ipynb #79ee86c7
 def _signature(node: ast.FunctionDef, module: str) -> Signature:
     "Read a signature off a definition."
     a = node.args; plain = [*a.posonlyargs, *a.args]
@@ -253,7 +261,7 @@ def _signature(node: ast.FunctionDef, module: str) -> Signature:
     names = tuple(p.arg for p in [*plain, *a.kwonlyargs])
     return Signature(node.name, module, names, tuple(n for n in names if n not in given), tuple(values), bool(a.vararg or a.kwarg), len(plain))
 
-# %% ../nbs/04_corpus.ipynb #8e3ea64b
+# %% ../nbs/04_corpus.ipynb #ce14c528
 class Api:
     "Names and signatures of the packages in a site-packages folder, read from their sources."
     def __init__(self, site: str | os.PathLike): self.site, self._modules, self._found = Path(site), {}, {}
@@ -288,7 +296,7 @@ class Api:
         if found is not None or self.file(f"{module}.{name}"): return Signature(name, module, open=True)
         return None
 
-# %% ../nbs/04_corpus.ipynb #f7b7b884
+# %% ../nbs/04_corpus.ipynb #e629e838
 def _top_level(body: list[ast.stmt], module: str, package: bool) -> dict:
     "Names bound by statements at the top of a module; the branches of `if`, and `try` as if it succeeded, count as well."
     out, parts = {}, module.split(".")
@@ -307,7 +315,7 @@ def _top_level(body: list[ast.stmt], module: str, package: bool) -> dict:
         elif isinstance(n, ast.Try): out |= _top_level(n.body, module, package)   # as if it succeeded
     return out
 
-# %% ../nbs/04_corpus.ipynb #96ead18d
+# %% ../nbs/04_corpus.ipynb #46d267ab
 PUBLIC = ("glayout", "glayout.cells", "glayout.cells.composite", "glayout.backend", "glayout.primitives", "glayout.placement", "glayout.routing", "glayout.util.comp_utils", "glayout.util.port_utils")
 
 @lru_cache

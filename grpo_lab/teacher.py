@@ -10,7 +10,7 @@ __all__ = ['UNKNOWN', 'FIX', 'issue', 'syntax_issue', 'Program', 'read_program',
            'load_feedback', 'clean_code', 'Kept', 'usable_feedback', 'feedback_to_rows', 'LineageError', 'iteration_of',
            'used_by', 'check_lineage']
 
-# %% ../nbs/11_teacher.ipynb #d7f14533
+# %% ../nbs/11_teacher.ipynb #c75d06ae
 import ast, builtins, difflib, hashlib, itertools, json, keyword, os, re, sys
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -21,7 +21,7 @@ from .config import Settings
 from .corpus import Api, Signature, glayout_api, home_of, nearest_names, parse_quietly
 from .records import Explanation, Feedback, Issue, Problem, Verdict, atomic_write, digest, extract_code, normalise, read_jsonl, write_jsonl
 
-# %% ../nbs/11_teacher.ipynb #c6980938
+# %% ../nbs/11_teacher.ipynb #e0c576ff
 def issue(
     title: str,      # what, in one short line
     problem: str,    # what was found, with line and text
@@ -36,7 +36,7 @@ def _line(code: str, n: int | None) -> str:
     lines = code.splitlines()
     return lines[n - 1].strip()[:160] if n and 0 < n <= len(lines) else ""
 
-# %% ../nbs/11_teacher.ipynb #f40258d4
+# %% ../nbs/11_teacher.ipynb #9bf5df2c
 def syntax_issue(code: str) -> Issue | None:
     "The syntax error of a program, with its line; None where it parses."
     try: parse_quietly(code); return None
@@ -48,7 +48,7 @@ def syntax_issue(code: str) -> Issue | None:
     if cut: return issue(f"stops in the middle: {msg}", found, f"Python reads to the end and misses something: {msg}", "write a shorter program and finish it; close every bracket and quote")
     return issue(f"syntax error in line {n}: {msg}", found, f"Python cannot read this line: {msg}", "rewrite the line as one plain statement, such as name = function(argument=value)")
 
-# %% ../nbs/11_teacher.ipynb #c3edec5c
+# %% ../nbs/11_teacher.ipynb #9dbe8a5d
 @dataclass
 class Program:
     "A program that parses, with what it imports."
@@ -67,7 +67,7 @@ def read_program(code: str) -> Program | None:
             for a in n.names: p.imports[a.asname or a.name.split(".")[0]] = (a.name, "", n.lineno)
     return p
 
-# %% ../nbs/11_teacher.ipynb #a913ef7d
+# %% ../nbs/11_teacher.ipynb #0800f753
 def import_issues(p: Program, api: Api) -> list[Issue]:
     "Modules and names that cannot be imported, with where they live or what they may have been meant to be."
     out, bad = [], set()
@@ -84,7 +84,7 @@ def import_issues(p: Program, api: Api) -> list[Issue]:
             out.append(issue(f"'{name}' cannot be imported from {module}", f"line {n}: {_line(p.code, n)}", f"{module} has no '{name}'" + (f"; it is in {home}" if home else ""), fix))
     return out
 
-# %% ../nbs/11_teacher.ipynb #d7d3f39b
+# %% ../nbs/11_teacher.ipynb #aa7efa09
 def name_issues(p: Program, entry_point: str = "component") -> list[Issue]:
     "Names that are used and never given a value, and a result that is never assigned."
     nodes = list(ast.walk(p.tree)); out = []
@@ -100,14 +100,14 @@ def name_issues(p: Program, entry_point: str = "component") -> list[Issue]:
         out.append(issue(f"'{name}' is not defined", f"line {n}: {_line(p.code, n)}", f"no line above gives '{name}' a value", f"import '{name}' or assign it first"))
     return out
 
-# %% ../nbs/11_teacher.ipynb #b76e0f01
+# %% ../nbs/11_teacher.ipynb #c20e67e6
 def signature_of(call: ast.Call, p: Program, api: Api | None) -> Signature | None:
     "The signature of what a call calls, when it is an imported name whose source is known."
     if api is None or not isinstance(call.func, ast.Name) or call.func.id not in p.imports: return None
     module, name, _ = p.imports[call.func.id]
     return api.lookup(module, name) if name else None
 
-# %% ../nbs/11_teacher.ipynb #687c6f1c
+# %% ../nbs/11_teacher.ipynb #5df1a5fc
 def call_issues(p: Program, api: Api) -> list[Issue]:
     "Calls with keywords that do not exist, too many arguments, or too few."
     out = []
@@ -124,7 +124,7 @@ def call_issues(p: Program, api: Api) -> list[Issue]:
         if missing: out.append(issue(f"{s.name} needs {', '.join(missing)}", where, f"{', '.join(missing)} of {s.name} has no default", f"add {', '.join('sky130 as the first argument' if m == 'pdk' else m + '=...' for m in missing)}"))
     return out
 
-# %% ../nbs/11_teacher.ipynb #5a45da83
+# %% ../nbs/11_teacher.ipynb #ef3e01ea
 def waste_issues(p: Program, known: Iterable[str] = ()) -> list[Issue]:
     "Lines that do nothing: repeated ones, and names that are never used and not `known` to be wrong already."
     out, seen = [], Counter(ast.unparse(s) for s in p.tree.body if not isinstance(s, ast.Expr))
@@ -143,7 +143,7 @@ def static_issues(code: str, entry_point: str = "component", api: Api | None = N
     wrong = {w for i in imports for w in re.findall(r"'(\w+)'", i.issue)}
     return [*imports, *name_issues(p, entry_point), *(call_issues(p, api) if api else []), *waste_issues(p, wrong)]
 
-# %% ../nbs/11_teacher.ipynb #f86c5d26
+# %% ../nbs/11_teacher.ipynb #7ff4c6b3
 _STATUS = {
     "no_code": ("no program in the answer", "the answer holds no code", "only a Python program can be built", "answer with one fenced Python program"),
     "refused": ("a forbidden action", "the program did something the sandbox does not allow", "programs may compute and draw, not read files, start processes or use the network", "use glayout only"),
@@ -158,7 +158,7 @@ _HINTS = {
     "ImportError": "import the name from the module that has it", "ModuleNotFoundError": "import from glayout",
 }
 
-# %% ../nbs/11_teacher.ipynb #b520d318
+# %% ../nbs/11_teacher.ipynb #e08b02ad
 def exception_of(log: str) -> tuple[str, str, int | None]:   # type, message, line of the student's program
     "What the end of a log says: the exception and where in the program it arose."
     places = re.findall(r'(?:^line |File "(?:<program>|program\.py|<string>)", line )(\d+)', log, re.M)
@@ -168,7 +168,7 @@ def exception_of(log: str) -> tuple[str, str, int | None]:   # type, message, li
     if told: message = f"{told[1]}: {told[2]}"
     return kind, re.sub(r" \(/[^)]*\)", "", message.strip())[:300], int(places[-1]) if places else None
 
-# %% ../nbs/11_teacher.ipynb #9504ce64
+# %% ../nbs/11_teacher.ipynb #22ebae65
 def _keyword_fix(code: str, n: int | None, message: str, api: Api | None) -> str:
     "The nearest keyword, when a generator passed on one that its parts do not have; empty: not that, or none is near."
     m, p = re.search(r"(\w+)'?\(\) got an? (?:unexpected keyword|invalid) argument '(\w+)'", message), read_program(code)
@@ -177,7 +177,7 @@ def _keyword_fix(code: str, n: int | None, message: str, api: Api | None) -> str
     near = difflib.get_close_matches(m[2], [k for s in found if s for k in s.params], 1, 0.6)
     return f"write {near[0]}= instead of {m[2]}=" if near else f"leave {m[2]}= out"
 
-# %% ../nbs/11_teacher.ipynb #82af9c53
+# %% ../nbs/11_teacher.ipynb #869e7e2c
 def run_issues(code: str, verdict: Verdict, static: list[Issue], api: Api | None = None) -> list[Issue]:
     "Why there is no layout: the verdict's status in words, first; then what static analysis found."
     if verdict.status in _STATUS:
@@ -195,7 +195,7 @@ def run_issues(code: str, verdict: Verdict, static: list[Issue], api: Api | None
     where = f"line {n}: {_line(code, n)}" if n else "the program"
     return [issue(f"{stop[:70]}" + (f" in line {n}" if n else ""), f"{where}  ->  {stop}", f"the run ends here with {stop}", _keyword_fix(code, n, message, api) or _HINTS.get(kind, "change this line")), *static]
 
-# %% ../nbs/11_teacher.ipynb #e8e05821
+# %% ../nbs/11_teacher.ipynb #df283843
 _DRC_FIXES = [  # (words of the rule's description, what to do)
     (r"npc|licon|mcon|contact|via", "contacts drawn by glayout are right until devices overlap: move them further apart (a larger movex or movey); draw none by hand"),
     (r"5 nm grid", "use multiples of 0.005 um for every size and every move"),
@@ -214,13 +214,13 @@ _LVS_FIXES = {
     "net missing": "add the route that makes this connection", "net extra": "remove the route that makes this connection, or complete it",
 }
 
-# %% ../nbs/11_teacher.ipynb #19c359f1
+# %% ../nbs/11_teacher.ipynb #6f2d6a52
 def _where(detail: dict) -> str:
     "Centre of the first marker, in um."
     boxes = detail.get("boxes") or []
     return f", first at ({(boxes[0][0] + boxes[0][2]) / 2:.2f}, {(boxes[0][1] + boxes[0][3]) / 2:.2f}) um" if boxes and len(boxes[0]) == 4 else ""
 
-# %% ../nbs/11_teacher.ipynb #b6ed2c4d
+# %% ../nbs/11_teacher.ipynb #24cb8062
 def _plain(text: str) -> str:
     "An LVS description without the netlist's own names of devices, which the student has never seen."
     text = re.sub(r"^device \S+ should be (.*), the layout has (.*)$", r"should be \1, is \2", text)
@@ -234,7 +234,7 @@ def _rule_issue(kind: str, rule: str, details: list[dict]) -> Issue:
     fix = _LVS_FIXES.get(rule, "make the circuit the one that the problem names") if kind == "lvs" else _drc_fix(details[0])
     return issue(f"{kind.upper()} {rule}: {texts[0]}"[:110 - len(more)] + more, f"{n} error{'s' * (n > 1)}{where}: {'; '.join(texts[:4])}"[:500], texts[0] or rule, fix)
 
-# %% ../nbs/11_teacher.ipynb #128cf5a6
+# %% ../nbs/11_teacher.ipynb #2e932b56
 def layout_issues(verdict: Verdict, most: int = 8) -> list[Issue]:
     "One issue a broken rule, LVS (devices before nets) before DRC (the most frequent first); those after `most` of a kind are summed up."
     out, order = [], list(_LVS_FIXES)
@@ -250,17 +250,17 @@ def layout_issues(verdict: Verdict, most: int = 8) -> list[Issue]:
         if names[most:]: out.append(issue(f"{kind.upper()}: {len(names) - most} more rules", ", ".join(names[most:]), f"{sum(map(count, names[most:]))} more errors", "mend the ones above first"))
     return out
 
-# %% ../nbs/11_teacher.ipynb #8d95f9d4
+# %% ../nbs/11_teacher.ipynb #93f5f712
 def _drc_fix(detail: dict) -> str:
     "The way out for one broken rule, by the words of its description."
     text = detail.get("description", "").lower()
     return next((fix for words, fix in _DRC_FIXES if re.search(words, text)), "keep to the rule, or use a generator that does")
 
-# %% ../nbs/11_teacher.ipynb #952b06c4
+# %% ../nbs/11_teacher.ipynb #6acb062f
 _OPS = {ast.Add: lambda a, b: a + b, ast.Sub: lambda a, b: a - b, ast.Mult: lambda a, b: a * b, ast.Div: lambda a, b: a / b}
 UNKNOWN = object()   # a value that cannot be known without running the program
 
-# %% ../nbs/11_teacher.ipynb #226d50e1
+# %% ../nbs/11_teacher.ipynb #2af3c2d6
 def value_of(node: ast.AST, names: dict[str, Any]) -> Any:
     "The value of an expression of constants, tuples, + - * / and known names; `UNKNOWN` otherwise."
     if isinstance(node, ast.Constant): return node.value
@@ -275,7 +275,7 @@ def value_of(node: ast.AST, names: dict[str, Any]) -> Any:
         except ZeroDivisionError: return UNKNOWN
     return UNKNOWN
 
-# %% ../nbs/11_teacher.ipynb #c89a296a
+# %% ../nbs/11_teacher.ipynb #31d5927c
 def constants(tree: ast.Module) -> dict[str, Any]:
     "Top-level names that are assigned one known value, once."
     out, times = {}, Counter(t.id for n in ast.walk(tree) for t in ([n] if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) else []))
@@ -285,7 +285,7 @@ def constants(tree: ast.Module) -> dict[str, Any]:
             if v is not UNKNOWN: out[s.targets[0].id] = v
     return out
 
-# %% ../nbs/11_teacher.ipynb #7f9f2a1e
+# %% ../nbs/11_teacher.ipynb #b1899cfe
 @dataclass
 class Call:
     "One call: of a function by its name, of a method by its last name, or `<<`."
@@ -297,7 +297,7 @@ class Call:
     method: bool = False        # of an object
     signature: Signature | None = None
 
-# %% ../nbs/11_teacher.ipynb #dc4a1428
+# %% ../nbs/11_teacher.ipynb #b5afeb80
 def calls(p: Program, api: Api | None = None) -> list[Call]:
     "The calls of a program, in order of place."
     out, names = [], constants(p.tree)
@@ -314,7 +314,7 @@ def calls(p: Program, api: Api | None = None) -> list[Call]:
         out.append((n.lineno, n.end_col_offset or 0, c))
     return [c for *_, c in sorted(out, key=lambda x: x[:2])]
 
-# %% ../nbs/11_teacher.ipynb #9e557a7b
+# %% ../nbs/11_teacher.ipynb #490d0013
 def _spell(v: Any) -> str:
     "A value in words, short."
     try: return "not given" if v is UNKNOWN else repr(v)[:60]
@@ -325,7 +325,7 @@ def _near_keywords(call: Call, s: Signature) -> Call:
     near = {k: (difflib.get_close_matches(k, s.params, 1, 0.6) or [k])[0] for k in call.args if k not in s.params}
     return replace(call, args={near.get(k, k): v for k, v in call.args.items()}, ports={near.get(k, k): v for k, v in call.ports.items()})
 
-# %% ../nbs/11_teacher.ipynb #ef9c9afd
+# %% ../nbs/11_teacher.ipynb #3b6b4693
 def _argument_issues(mine: Call, ref: Call, asked: list) -> list[Issue]:
     "How the arguments of two calls of one function differ."
     s = ref.signature or mine.signature; out, defaults = [], dict(s.defaults) if s else {}
@@ -344,7 +344,7 @@ def _argument_issues(mine: Call, ref: Call, asked: list) -> list[Issue]:
         out.append(issue(f"{named} is {_spell(a)}, {'must' if b in asked else 'should'} be {_spell(b)}", f"line {mine.line}: {mine.name} has {named} = {_spell(a)}", f"{why} {_spell(b)}", f"write {k + '=' if not k.isdigit() else ''}{_spell(b)}"))
     return out
 
-# %% ../nbs/11_teacher.ipynb #dbc9329d
+# %% ../nbs/11_teacher.ipynb #88a3c90d
 def _pairs(mine: list[Call], ref: list[Call]) -> tuple[list[tuple[Call, Call]], list[Call], list[Call]]:   # pairs, only mine, only the reference's
     "Pair the calls of one function, those most alike in writing first, each with the nearest in order."
     alike = lambda i, j: -difflib.SequenceMatcher(None, mine[i].text, ref[j].text, False).ratio()
@@ -354,7 +354,7 @@ def _pairs(mine: list[Call], ref: list[Call]) -> tuple[list[tuple[Call, Call]], 
         if i in left and j in right: pairs.append((j, left.pop(i), right.pop(j)))
     return [(m, r) for _, m, r in sorted(pairs, key=lambda x: x[0])], list(left.values()), list(right.values())
 
-# %% ../nbs/11_teacher.ipynb #83a17ebb
+# %% ../nbs/11_teacher.ipynb #f433558a
 def _count_issue(name: str, a: int, b: int, extra: list[Call], missing: list[Call], code: str, reference: str) -> Issue | None:
     "A function that is called too seldom or too often."
     what = "places a part with <<" if name == "<<" else f"calls {name}"
@@ -363,7 +363,7 @@ def _count_issue(name: str, a: int, b: int, extra: list[Call], missing: list[Cal
     if missing: return issue(f"{short} is missing" if b - a == 1 else f"{short}: {a} times, should be {b}", found, why, f"add: {_line(reference, missing[0].line)}")
     if extra: return issue(f"{short} too many" if b else f"{name} is not needed", f"line {extra[0].line}: {_line(code, extra[0].line)}", why, "leave it out")
 
-# %% ../nbs/11_teacher.ipynb #bb35e2ea
+# %% ../nbs/11_teacher.ipynb #1df2514e
 def _renamed(mine: list[Call], ref: list[Call], out: list[Issue]) -> list[Call]:
     "Where one function stands for another (pmos for nmos), say so once, and compare the calls as if it were the right one."
     a, b = Counter(c.name for c in mine), Counter(c.name for c in ref)
@@ -375,13 +375,13 @@ def _renamed(mine: list[Call], ref: list[Call], out: list[Issue]) -> list[Call]:
         out.append(issue(f"uses {x}, should be {y}", f"line {line} uses {x}", f"the working program uses {y}", f"write {y} instead of {x}, and import it"))
     return [replace(c, name=swap.get(c.name, c.name)) for c in mine]
 
-# %% ../nbs/11_teacher.ipynb #fd888b7a
+# %% ../nbs/11_teacher.ipynb #5861c3e6
 def _asked(params: dict) -> list:
     "The values that a problem names, however deeply; yes and no are too common to tell anything."
     flat = [x for v in params.values() for x in (_asked(v) if isinstance(v, dict) else [tuple(v) if isinstance(v, list) else v])]
     return [x for x in flat if not isinstance(x, bool) and x is not None]
 
-# %% ../nbs/11_teacher.ipynb #e619ed59
+# %% ../nbs/11_teacher.ipynb #2e82a05d
 def difference_issues(code: str, problem: Problem, api: Api | None = None) -> list[Issue]:
     "How a program differs from the problem's solution, call by call; empty where one of them does not parse."
     p, r = read_program(code), read_program(problem.reference)
@@ -397,7 +397,7 @@ def difference_issues(code: str, problem: Problem, api: Api | None = None) -> li
         if c := _count_issue(name, len(a), len(b), extra, missing, code, problem.reference): out.append(c)
     return list({i.issue: i for i in out}.values())
 
-# %% ../nbs/11_teacher.ipynb #3b0428e4
+# %% ../nbs/11_teacher.ipynb #1b24aefc
 def diagnose(
     problem: Problem,
     code: str | None,       # the student's program; None: the answer held none
@@ -413,7 +413,7 @@ def diagnose(
     waste = waste_issues(read_program(code))
     return [*layout_issues(verdict), *(i for i in static if i not in waste), *waste]
 
-# %% ../nbs/11_teacher.ipynb #49d777fc
+# %% ../nbs/11_teacher.ipynb #bd65bbb6
 def reference_feedback(
     problem: Problem,
     code: str | None,
@@ -427,12 +427,12 @@ def reference_feedback(
     issues = diagnose(problem, code, verdict, api)
     return Feedback(filename=filename, analysis=[*issues, *(difference_issues(code, problem, api) if code else [])], fixed_code=normalise(problem.reference))
 
-# %% ../nbs/11_teacher.ipynb #44cca1ad
+# %% ../nbs/11_teacher.ipynb #583983c1
 def file_stem(problem_id: str) -> str:
     "A problem's id as a file name."
     return re.sub(r"[^\w.-]", "_", problem_id)
 
-# %% ../nbs/11_teacher.ipynb #2e1eb1d9
+# %% ../nbs/11_teacher.ipynb #0d7bf0d0
 FIX = "Fix the program."
 
 def pick_issues(issues: list[Issue], n: int = 3) -> list[str]:
@@ -450,7 +450,7 @@ def shorten(code: str, limit: int = 400) -> str:
         out += l + "\n"
     return out.rstrip("\n")
 
-# %% ../nbs/11_teacher.ipynb #b675d27b
+# %% ../nbs/11_teacher.ipynb #15076d61
 def repair_messages(
     problem: Problem,
     code: str | None,                   # the failing program
@@ -468,12 +468,12 @@ def as_completion(code: str) -> str:
     "The answer that training asks for: one fenced program."
     return f"```python\n{normalise(code)}\n```"
 
-# %% ../nbs/11_teacher.ipynb #80646801
+# %% ../nbs/11_teacher.ipynb #63e9632f
 def feedback_folder(run_dir: str | os.PathLike, iteration: int) -> Path:
     "Where an iteration's feedback lies."
     return Path(run_dir) / "master_predictions" / f"iteration_{iteration}"
 
-# %% ../nbs/11_teacher.ipynb #421d6031
+# %% ../nbs/11_teacher.ipynb #ee05362d
 def save_feedback(
     run_dir: str | os.PathLike,
     iteration: int,
@@ -485,13 +485,13 @@ def save_feedback(
     name = file_stem(problem_id) + (f"--{sample}" if sample else "") + ".json"
     return atomic_write(feedback_folder(run_dir, iteration) / name, feedback.model_dump_json(indent=1) + "\n")
 
-# %% ../nbs/11_teacher.ipynb #a615845d
+# %% ../nbs/11_teacher.ipynb #c2c61087
 def _set_aside(file: Path, why: str) -> None:
     "Move a file that cannot be used into set_aside/, its reason beside it."
     aside = file.parent / "set_aside"; aside.mkdir(exist_ok=True)
     os.replace(file, aside / file.name); atomic_write(aside / f"{file.stem}.reason.txt", why + "\n")
 
-# %% ../nbs/11_teacher.ipynb #64b5dc06
+# %% ../nbs/11_teacher.ipynb #e3c96f1c
 def load_feedback(
     run_dir: str | os.PathLike,
     iteration: int,
@@ -506,7 +506,7 @@ def load_feedback(
     bad = Counter(r.read_text().split(":")[0].strip() for r in sorted((folder / "set_aside").glob("*.reason.txt")) if r.name.removesuffix(".reason.txt") not in out)
     return out, bad
 
-# %% ../nbs/11_teacher.ipynb #b5f9e915
+# %% ../nbs/11_teacher.ipynb #c21409a6
 def clean_code(text: str, entry_point: str = "component") -> tuple[str, str]:   # program, reason to drop it
     "Strip fences and white space from a fixed program and check it."
     code = normalise(extract_code(text) or "") if "```" in text else normalise(text)
@@ -519,7 +519,7 @@ def _verified(problem: Problem, code: str, fb: Feedback, settings: Settings) -> 
     "Is a program known to be right without verifying it again?"
     return normalise(code) == normalise(problem.reference) or settings.teacher.kind == "reference" and not fb.analysis
 
-# %% ../nbs/11_teacher.ipynb #8bab3049
+# %% ../nbs/11_teacher.ipynb #9ca8b772
 @dataclass
 class Kept:
     "One feedback that passed the checks so far."
@@ -528,7 +528,7 @@ class Kept:
     code: str
     verified: bool
 
-# %% ../nbs/11_teacher.ipynb #061873d7
+# %% ../nbs/11_teacher.ipynb #da675e2e
 def usable_feedback(
     feedback: dict[str, Feedback],          # by file stem
     problems: list[Problem],
@@ -551,13 +551,14 @@ def usable_feedback(
         dropped["not verified"] += sum(not k.verified for k in kept); kept = [k for k in kept if k.verified]
     return kept, +dropped
 
-# %% ../nbs/11_teacher.ipynb #5cd38da2
+# %% ../nbs/11_teacher.ipynb #bc5f9124
 def _wants_repair(kept: list[Kept], run_dir: Path, settings: Settings) -> dict[int, str]:
     "Which rows show the student its own failing program, and that program: a share of all rows, drawn from the seed."
     failing = {}
     for i, k in enumerate(kept):
         f = run_dir / k.feedback.filename
-        if k.feedback.analysis and f.is_file(): failing[i] = f.read_text(encoding="utf-8", errors="replace")
+        text = f.read_text(encoding="utf-8", errors="replace") if k.feedback.analysis and f.is_file() else ""
+        if text.strip() and normalise(text) != k.code: failing[i] = text      # a right program that ran out of time teaches no repair
     draw = sorted(failing, key=lambda i: digest(str(settings.seed), kept[i].problem.id, str(i)))
     return {i: failing[i] for i in draw[:round(settings.stage2.repair_share * len(kept))]}
 
@@ -566,7 +567,7 @@ def _too_long(row: dict, tokenizer, limit: int) -> bool:
     text = "".join(m["content"] for m in row["prompt"]) + row["completion"]
     return len(tokenizer(text)["input_ids"]) + 16 > limit    # 16: the chat template's own tokens
 
-# %% ../nbs/11_teacher.ipynb #ea759de2
+# %% ../nbs/11_teacher.ipynb #bfa9d581
 def feedback_to_rows(
     run_dir: str | os.PathLike,
     iteration: int,                     # whose feedback
@@ -591,7 +592,7 @@ def feedback_to_rows(
     kinds = Counter(r["kind"] for r in rows)
     return rows, {"read": read, "kept": len(rows), "solve": kinds["solve"], "repair": kinds["repair"], "verified": sum(r["verified"] for r in rows), "dropped": dict(dropped)}
 
-# %% ../nbs/11_teacher.ipynb #e1378c8c
+# %% ../nbs/11_teacher.ipynb #e4902b59
 class LineageError(ValueError):
     "A step trained on data that it, or a later step, produced."
 
@@ -605,7 +606,7 @@ def used_by(manifest: dict) -> dict[str, list[int]]:   # step: iterations whose 
     "Which iterations' feedback or training data each step of a run used."
     return {s: sorted({n for f in e.get("inputs", []) if (n := iteration_of(f)) is not None}) for s, e in manifest["steps"].items()}
 
-# %% ../nbs/11_teacher.ipynb #01d06a49
+# %% ../nbs/11_teacher.ipynb #28dd3e52
 def check_lineage(
     manifest: dict,                              # of a run: steps[<id>].inputs and .outputs, in the order of the plan
     run_dir: str | os.PathLike | None = None,    # also read the training data and check each row's source_iteration
@@ -622,7 +623,7 @@ def check_lineage(
             if made and order.index(made) > order.index(s): raise LineageError(f"step {s} used {f}, which step {made} wrote")
             if run_dir: _check_rows(Path(run_dir) / f, n, s)
 
-# %% ../nbs/11_teacher.ipynb #05dbd713
+# %% ../nbs/11_teacher.ipynb #9d18f989
 def _check_rows(file: Path, iteration: int | None, step: str) -> None:
     "Every row of a training file must come from the iteration that the file is named after."
     if iteration is None or file.suffix != ".jsonl" or not file.is_file(): return
