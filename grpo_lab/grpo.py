@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['group_advantages', 'lab_grpo_trainer', 'grpo_config', 'order_problems', 'ledger_writer', 'train_grpo']
 
-# %% ../nbs/11_grpo.ipynb #a2dd332e
+# %% ../nbs/11_grpo.ipynb #2995e5a6
 import json, time
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from .config import GRPO, Settings
 from .ledger import REWARD_PREFIX, Ledger, ledger_row
 from .records import Completion, Problem, Verdict
 
-# %% ../nbs/11_grpo.ipynb #c600b330
+# %% ../nbs/11_grpo.ipynb #4bb027d9
 def group_advantages(
     rewards: torch.Tensor,      # [groups * G], group by group
     num_generations: int,       # G
@@ -28,7 +28,7 @@ def group_advantages(
     std = rewards.float().std() if scale == "batch" and len(rewards) > 1 else r.std(1, keepdim=True) if num_generations > 1 else torch.zeros_like(r)
     return (centred / (std + eps)).flatten()
 
-# %% ../nbs/11_grpo.ipynb #f9136b20
+# %% ../nbs/11_grpo.ipynb #e39af4c5
 def lab_grpo_trainer():
     "The lab's subclass of `trl.GRPOTrainer` (made on first use: importing TRL takes seconds)."
     from trl import GRPOTrainer
@@ -37,8 +37,8 @@ def lab_grpo_trainer():
 
     class LabGRPOTrainer(GRPOTrainer):
         "TRL's trainer with the lab's CPU sampler, its log-probabilities, and the ledger."
-        def __init__(self, *args, sampler: str = "auto", sample_seed: int = 0, on_batch=None, **kw):
-            self.sampler_kind, self.sample_seed, self.on_batch, self.timing = sampler, sample_seed, on_batch, {}
+        def __init__(self, *args, sampler: str = "auto", sample_seed: int = 0, on_batch=None, skip_zero: bool = True, **kw):
+            self.sampler_kind, self.sample_seed, self.on_batch, self.skip_zero, self.timing = sampler, sample_seed, on_batch, skip_zero, {}
             super().__init__(*args, **kw)
 
         def _on_cpu(self) -> bool: return self.accelerator.device.type == "cpu"
@@ -68,6 +68,14 @@ def lab_grpo_trainer():
             for k, v in self.timing.items(): self._metrics["train" if self.model.training else "eval"][f"seconds/{k}"].append(v)
             return out
 
+        def _compute_loss(self, model, inputs):
+            n, keep = len(inputs["advantages"]), inputs["advantages"] != 0
+            if self._on_cpu() and self.model.training and self.beta == 0 and self.loss_type == "dapo" and self.skip_zero and not keep.all():
+                if not keep.any(): keep[0] = True                      # one row keeps the graph whole; its gradient is zero
+                inputs = {k: v[keep] if isinstance(v, torch.Tensor) and v.dim() and len(v) == n else v for k, v in inputs.items()}
+                width = int(inputs["completion_mask"].sum(1).max()); inputs = {k: v[:, :width] if isinstance(v, torch.Tensor) and v.dim() == 2 and k != "prompt_ids" and k != "prompt_mask" else v for k, v in inputs.items()}
+            return super()._compute_loss(model, inputs)
+
         def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, compute_entropy=False, **kw):
             if not self._on_cpu() or self.model.get_output_embeddings().weight.requires_grad: return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, compute_entropy=compute_entropy, **kw)
             score = attention_mask.clone(); score[:, :-logits_to_keep] = 0
@@ -75,7 +83,7 @@ def lab_grpo_trainer():
             return torch.cat([p[0] for p in parts])[:, -logits_to_keep:], torch.cat([p[1] for p in parts])[:, -logits_to_keep:] if compute_entropy else None, None
     return LabGRPOTrainer
 
-# %% ../nbs/11_grpo.ipynb #6b17326f
+# %% ../nbs/11_grpo.ipynb #2fb9e3d2
 def grpo_config(
     cfg: GRPO, out: Path, seed: int,
     gradient_checkpointing: bool = False,
@@ -90,7 +98,7 @@ def grpo_config(
         use_vllm=cfg.sampler == "vllm", vllm_mode=cfg.vllm_mode, logging_steps=1, save_strategy="steps" if cfg.save_steps else "no", save_steps=cfg.save_steps or 500, save_total_limit=1, report_to=[], disable_tqdm=True,
         gradient_checkpointing=gradient_checkpointing, dataloader_pin_memory=torch.cuda.is_available(), logging_nan_inf_filter=False)
 
-# %% ../nbs/11_grpo.ipynb #1c2089e1
+# %% ../nbs/11_grpo.ipynb #69ac593c
 def order_problems(
     problems: list[Problem], steps: int,   # optimiser steps
     cfg: GRPO, seed: int,
@@ -108,7 +116,7 @@ def order_problems(
         out += turn
     return out[:need]
 
-# %% ../nbs/11_grpo.ipynb #76181794
+# %% ../nbs/11_grpo.ipynb #c2f3701c
 def ledger_writer(ledger: Ledger, stage: str, problems: dict[str, Problem], reward, num_generations: int):
     "A function for `on_batch`: one ledger part an optimiser step."
     def write(trainer, inputs, out):
@@ -123,7 +131,7 @@ def ledger_writer(ledger: Ledger, stage: str, problems: dict[str, Problem], rewa
         ledger.write(stage, rows, f"step-{step:06d}")
     return write
 
-# %% ../nbs/11_grpo.ipynb #e3e8add9
+# %% ../nbs/11_grpo.ipynb #c36eceec
 def train_grpo(
     settings: Settings,
     problems: list[Problem],          # training problems
