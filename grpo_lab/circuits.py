@@ -10,17 +10,18 @@ __all__ = ['MODELS', 'Card', 'FAMILIES', 'TIMES', 'PLACED', 'Terminal', 'POOLS',
            'route_rows', 'route_stack', 'joined', 'Joined', 'RowPair', 'StackPair', 'RowThree', 'Series', 'Diode',
            'Inverter', 'Ratio', 'grid', 'devices', 'with_devices', 'plan', 'column_specs', 'centred_specs', 'np_specs',
            'cap_specs', 'total_specs', 'ratio_specs', 'space', 'turns', 'choices', 'problem', 'make_problems',
-           'data_dir', 'save_problems', 'load_problems', 'prompt_messages', 'pick', 'family_rows']
+           'shipped', 'save_problems', 'load_problems', 'prompt_messages', 'pick', 'family_rows']
 
-# %% ../nbs/03_circuits.ipynb #8ac52ef6
+# %% ../nbs/03_circuits.ipynb #3fc265ff
 import itertools, math, random, re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any, ClassVar, Iterable, Literal
 from pydantic import BaseModel, ConfigDict, Field
+from .config import project_root
 from .records import Problem, digest, read_jsonl, write_jsonl
 
-# %% ../nbs/03_circuits.ipynb #ebde95f3
+# %% ../nbs/03_circuits.ipynb #279d5797
 MODELS = {"n": "sky130_fd_pr__nfet_01v8", "p": "sky130_fd_pr__pfet_01v8", "c": "sky130_fd_pr__cap_mim_m3_1"}
 Card = tuple[str, str, float, float, int]
 
@@ -34,7 +35,7 @@ def spice(
     lines = [f"X{i} {nets_} {MODELS[k]} l={l:g} w={w:g} m={m}" for i, (k, nets_, w, l, m) in enumerate(cards, 1)]
     return "\n".join([f".subckt {name} {' '.join(nets)}", *lines, f".ends {name}"]) + "\n"
 
-# %% ../nbs/03_circuits.ipynb #b1bb9b70
+# %% ../nbs/03_circuits.ipynb #ca330bc6
 def merged(
     netlist: str,          # text made by `spice`
 ) -> list[tuple]:          # (model, length, terminals, total width or area): terminals are (role, net) pairs
@@ -51,7 +52,7 @@ def merged(
         total[key] += amount * size["m"]
     return [(*key, round(v, 4)) for key, v in total.items()]
 
-# %% ../nbs/03_circuits.ipynb #3933032f
+# %% ../nbs/03_circuits.ipynb #abbcd66b
 def netlist_key(
     netlist: str,
     rounds: int = 4,       # how far a difference may be from where it is noticed
@@ -66,7 +67,7 @@ def netlist_key(
         colour = defaultdict(str, {net: digest(*sorted(marks)) for net, marks in seen.items()})
     return digest(*sorted(repr((m, l, a, sorted((r, colour[n]) for r, n in t))) for m, l, t, a in devices))
 
-# %% ../nbs/03_circuits.ipynb #5f781a46
+# %% ../nbs/03_circuits.ipynb #df2b0b87
 class Device(BaseModel):
     "One transistor as glayout's `nmos` and `pmos` draw it."
     model_config = ConfigDict(extra="forbid")
@@ -96,7 +97,7 @@ class Device(BaseModel):
     def a_mos(self) -> str: return {"n": "an nmos", "p": "a pmos"}[self.kind]
     def call(self) -> str: return f"{self.mos}(sky130, {self.arguments()})"
 
-# %% ../nbs/03_circuits.ipynb #0298f9c2
+# %% ../nbs/03_circuits.ipynb #53ecf4db
 def tags(self: Device) -> list[str]:
     "What is unusual about this transistor; part of the name of a composition."
     return [self.kind] + [n for n, on in [("length", self.length > 0.15), ("rows", self.multipliers > 1), ("nodummy", not self.dummies),
@@ -119,7 +120,7 @@ def cards(self: Device, d: str = "D", g: str = "G", s: str = "S", b: str = "B") 
 
 Device.tags, Device.words, Device.cards = tags, words, cards
 
-# %% ../nbs/03_circuits.ipynb #9265bf0f
+# %% ../nbs/03_circuits.ipynb #3f9be998
 def size(self: Device) -> tuple[float, float]:
     "Width and height of the drawn cell in um (a fit to glayout 0.2.0 on sky130, good to about 0.1 um)."
     pitch = self.length + (0.5 if self.length < 0.17 else 0.33)
@@ -136,7 +137,7 @@ def gap(a: Device, b: Device) -> float:
 
 Device.size = size
 
-# %% ../nbs/03_circuits.ipynb #d423e210
+# %% ../nbs/03_circuits.ipynb #e1a4dc9d
 class Spec(BaseModel):
     "What a problem is made of. Subclasses are families."
     model_config = ConfigDict(extra="forbid")
@@ -168,7 +169,7 @@ def script(*lines: str, imports: str = "") -> str:
     "A program: its import line and its body."
     return "\n".join([f"from glayout import {imports}", *lines])
 
-# %% ../nbs/03_circuits.ipynb #4934b47f
+# %% ../nbs/03_circuits.ipynb #40498b24
 @family
 class Transistor(Spec):
     "One transistor with its options."
@@ -181,7 +182,7 @@ class Transistor(Spec):
     def cards(self): return self.device.cards()
     def program(self): return script(f"component = {self.device.call()}", imports=f"{self.device.mos}, sky130")
 
-# %% ../nbs/03_circuits.ipynb #8f9b6446
+# %% ../nbs/03_circuits.ipynb #18601fbb
 class Columns(Spec):
     "Two transistors in alternating columns."
     kind: Literal["n", "p"] = "n"
@@ -226,7 +227,7 @@ class Interdigitated(Columns):
         f = f"two_{self.kind}fet_interdigitized"
         return script(f"component = {f}(sky130, {self.arguments('dummy')})", imports=f"{f}, sky130")
 
-# %% ../nbs/03_circuits.ipynb #56cc09ba
+# %% ../nbs/03_circuits.ipynb #bb6e96a5
 class Centred(Spec):
     "Two nmos in four quarters around a common centre: AB over BA."
     width: float = Field(3, gt=0)            # um, of one finger
@@ -263,7 +264,7 @@ class Centroid(Centred):
     def cards(self): return self.two("D1 G1 S1 B", "D2 G2 S2 B")
     def program(self): return script(f"component = common_centroid_ab_ba(sky130, {self.arguments()})", imports="common_centroid_ab_ba, sky130")
 
-# %% ../nbs/03_circuits.ipynb #611235ab
+# %% ../nbs/03_circuits.ipynb #02ac4fbc
 TIMES = {2: "twice", 3: "three times"}
 class NPair(Spec):
     "An nmos and a pmos."
@@ -311,7 +312,7 @@ class CapArray(Spec):
     def cards(self): return [("c", "TOP BOT", *self.size, self.rows * self.columns)]
     def program(self): return script(f"component = mimcap_array(sky130, rows={self.rows}, columns={self.columns}, size=({self.size[0]:g}, {self.size[1]:g}))", imports="mimcap_array, sky130")
 
-# %% ../nbs/03_circuits.ipynb #f1e5fa6e
+# %% ../nbs/03_circuits.ipynb #91a520f7
 @family
 class TotalWidth(Spec):
     "One transistor without dummies, given by its total width."
@@ -335,7 +336,7 @@ class TotalWidth(Spec):
     def cards(self): return self.device().cards()
     def program(self): return Transistor(device=self.device()).program()
 
-# %% ../nbs/03_circuits.ipynb #32323a15
+# %% ../nbs/03_circuits.ipynb #249f0c1d
 PLACED = ("from glayout.backend import Component", "component = Component()")
 class Placed(Spec):
     "Transistors placed by the program."
@@ -363,7 +364,7 @@ def route_stack(names: list[str], side: str, a: str = "a", b: str = "b") -> list
     if len(ports) == 1: return [f'component << c_route(sky130, {a}.ports["{ports[0]}"], {b}.ports["{ports[0]}"])']
     return [f"for t in [{', '.join(chr(34) + p + chr(34) for p in ports)}]:", f"    component << c_route(sky130, {a}.ports[t], {b}.ports[t])"]
 
-# %% ../nbs/03_circuits.ipynb #8b0ddb65
+# %% ../nbs/03_circuits.ipynb #25388e8f
 Terminal = Literal["gate", "source", "drain"]
 def joined(device: Device, names: Iterable[str], count: int) -> list[Card]:
     "Cards of `count` equal transistors that share the terminals named."
@@ -401,7 +402,7 @@ class StackPair(Joined):
         d = self.device
         return script(*PLACED, f"m = {d.call()}", "a = component << m", "b = component << m", self.move("b", d, d, "m", "y"), *route_stack([*self.joins], self.side), imports=f"{d.mos}, sky130, c_route")
 
-# %% ../nbs/03_circuits.ipynb #da1f51e7
+# %% ../nbs/03_circuits.ipynb #7a9e2bdf
 @family
 class RowThree(Joined):
     "Three equal transistors in a row."
@@ -431,7 +432,7 @@ class Series(Placed):
         return script(*PLACED, f"m = {d.call()}", "a = component << m", "b = component << m", self.move("b", d, d, "m", "y"),
                       f'component << c_route(sky130, a.ports["drain_{s}"], b.ports["source_{s}"])', imports=f"{d.mos}, sky130, c_route")
 
-# %% ../nbs/03_circuits.ipynb #feca08ed
+# %% ../nbs/03_circuits.ipynb #9947ba05
 @family
 class Diode(Placed):
     "A transistor tied to itself: gate to drain (a diode), or gate to source (off for good)."
@@ -480,7 +481,7 @@ class Ratio(Placed):
         return script(*PLACED, f"a = component << {a.call()}", f"b = component << {b.call()}", self.move("b", a, b, "", "x"), *route_rows(["gate", "source"]), *tie,
                       imports=f"{self.kind}mos, sky130, straight_route" + ", c_route" * self.mirror)
 
-# %% ../nbs/03_circuits.ipynb #340b1d78
+# %% ../nbs/03_circuits.ipynb #0fdbaa3c
 POOLS = ("train", "explore", "parameters", "composition")
 WIDTHS = {False: (1.5, 2, 3, 4, 5, 6, 8), True: (2.5, 3.5, 4.5, 7, 9)}        # um; True: held out
 LENGTHS = {False: (0.3, 0.5, 1), True: (0.4, 0.6, 0.8)}                      # um
@@ -502,7 +503,7 @@ def devices(
     lengths = LENGTHS[held] if "length" in names else (0.15,)
     return [Device(kind=kind, width=w, fingers=f, length=l, **fixed) for w, f, l in itertools.product(widths or WIDTHS[held], fingers, lengths)]
 
-# %% ../nbs/03_circuits.ipynb #96132b66
+# %% ../nbs/03_circuits.ipynb #9d19f6b3
 def with_devices(cls: type[Spec], plan: dict[str, list[tuple]], pool: str, fingers=(1, 2, 3, 4), widths=None) -> list[Spec]:
     "Specs that hold one Device: `plan` lists per pool (kind, options, further fields...)."
     held = pool == "parameters"
@@ -528,7 +529,7 @@ plan(StackPair, train="n.plain.gate n.plain.drain n.plain.gate+source p.plain.ga
 plan(Series, train="n.plain n.length", explore="p.nodummy", composition="p.plain p.length n.nodnwell")
 plan(RowThree, train="n.plain.gate p.plain.gate n.plain.source", explore="p.plain.source", composition="n.plain.gate+source p.plain.drain")
 
-# %% ../nbs/03_circuits.ipynb #a9ad5708
+# %% ../nbs/03_circuits.ipynb #60a983a0
 def column_specs(cls: type[Spec], pool: str, columns=(1, 2, 3, 4)) -> list[Spec]:
     "Mirrors and interdigitated pairs."
     held, picks = pool == "parameters", {"train": "n p n.length p.nodummy", "explore": "p.length.nodummy", "composition": "p.length n.nodummy n.length.nodummy"}
@@ -551,7 +552,7 @@ def np_specs(cls: type[Spec], pool: str, picks: dict[str, str]) -> list[Spec]:
             out.append(cls(widths=(w, k * w), fingers=f, length=l, times="times" in o))
     return out
 
-# %% ../nbs/03_circuits.ipynb #4b93fd2d
+# %% ../nbs/03_circuits.ipynb #12f3a6a2
 def cap_specs(pool: str) -> list[Spec]:
     "Capacitor arrays; the bottom plate must stay within what one array may hold."
     held = pool == "parameters"; sides = (4.5, 7, 9, 11) if held else (4, 5, 6, 8, 10)
@@ -577,7 +578,7 @@ def ratio_specs(pool: str) -> list[Spec]:
     held = pool == "parameters"; picks = {"train": [("n", False), ("p", False)], "explore": [("p", True)], "composition": [("n", True)]}
     return [s for kind, m in picks.get("train" if held else pool, []) for s in grid(Ratio, kind=(kind,), width=WIDTHS[held], k=(2, 3, 4, 6) if not held else (3, 5, 8), mirror=(m,))]
 
-# %% ../nbs/03_circuits.ipynb #60784e30
+# %% ../nbs/03_circuits.ipynb #be821e78
 NP = {"transmission_gate": dict(train="plain fingers times length", composition="fingers.times fingers.length times.length"),
       "inverter": dict(train="plain fingers length", explore="fingers.length", composition="times fingers.times")}
 
@@ -598,11 +599,11 @@ COUNTS = {  # how many of each pool: train, explore, parameters, composition
     "transmission_gate": (12, 0, 3, 3), "cap_array": (9, 0, 3, 1), "total_width": (16, 6, 6, 3), "diode": (10, 2, 3, 3), "row_pair": (22, 8, 7, 6),
     "stack_pair": (14, 4, 5, 4), "series": (8, 2, 2, 3), "row_three": (8, 3, 2, 2), "inverter": (12, 3, 4, 2), "ratio_pair": (10, 4, 3, 2)}
 
-# %% ../nbs/03_circuits.ipynb #48967c21
-def turns(specs: list[Spec], rng: random.Random) -> list[Spec]:
-    "Shuffled, with compositions taking turns."
+# %% ../nbs/03_circuits.ipynb #41998741
+def turns(items: list, rng: random.Random) -> list:
+    "Specs or problems, shuffled, with compositions taking turns."
     by = defaultdict(list)
-    for s in specs: by[s.composition()].append(s)
+    for s in items: by[s.composition() if isinstance(s, Spec) else s.spec["composition"]].append(s)
     for group in by.values(): rng.shuffle(group)
     return [s for row in itertools.zip_longest(*by.values()) for s in row if s is not None]
 
@@ -621,7 +622,7 @@ def problem(spec: Spec, pool: str, number: int, rng: random.Random) -> Problem:
     return Problem(id=f"{spec.family}_{'h' if held else 't'}{number:02d}", task="circuits", family=spec.family, prompt=spec.prompt(rng), entry_point="component",
                    reference=spec.program() + "\n", spec=more, split="heldout" if held else "train")
 
-# %% ../nbs/03_circuits.ipynb #922960b4
+# %% ../nbs/03_circuits.ipynb #e953cbf4
 def make_problems(
     seed: int = 7,
 ) -> list[Problem]:       # training problems first, then held-out ones, families in order
@@ -639,14 +640,14 @@ def make_problems(
             if want: raise ValueError(f"family {name}, pool {pool}: {want} problems short; widen space() or lower COUNTS")
     return sorted(out, key=lambda p: (p.split == "heldout", [*COUNTS].index(p.family)))
 
-# %% ../nbs/03_circuits.ipynb #c8442d3f
-def data_dir() -> Path:
-    "Where the shipped problems are: beside the package in a clone."
-    return Path(__file__).resolve().parent.parent / "data" / "circuits"
+# %% ../nbs/03_circuits.ipynb #88a9f705
+def shipped() -> Path:
+    "Folder of the problems that ship with the lab."
+    return project_root() / "data" / "circuits"
 
 def save_problems(folder: Path | str | None = None, seed: int = 7) -> list[Path]:
     "Write both files."
-    problems, folder = make_problems(seed), Path(folder or data_dir())
+    problems, folder = make_problems(seed), Path(folder or shipped())
     return [write_jsonl(folder / f"{s}.jsonl", [p for p in problems if p.split == s]) for s in ("train", "heldout")]
 
 def load_problems(
@@ -655,11 +656,11 @@ def load_problems(
 ) -> list[Problem]:
     "Read problems. Raises `FileNotFoundError` or `ValueError` (an unknown split; a bad line, by file and number)."
     if split not in (None, "train", "heldout"): raise ValueError(f"split {split!r} is unknown: use 'train', 'heldout' or None for both")
-    path = Path(path) if path else data_dir()
+    path = Path(path) if path else shipped()
     files = [path] if path.suffix == ".jsonl" else [path / f"{s}.jsonl" for s in ("train", "heldout") if split in (None, s)]
     return [p for f in files for p in read_jsonl(f, Problem) if split in (None, p.split)]
 
-# %% ../nbs/03_circuits.ipynb #3dba62bc
+# %% ../nbs/03_circuits.ipynb #eecfcba6
 SYSTEM = "You write glayout programs for sky130. Leave the layout in `component`."
 
 def prompt_messages(
@@ -675,15 +676,15 @@ def pick(
     use: str | None = None,              # only problems whose spec["use"] contains this: "sft" or "rl"
     max_difficulty: int = 4,
 ) -> list[Problem]:
-    "A smaller set in which families take turns; the same `n` largest sets nest. Raises `ValueError` when there are fewer than `n`."
+    "A smaller set: families take turns, and within a family compositions do; a smaller `n` gives a subset. Raises `ValueError` when there are fewer than `n`."
     rng, by = random.Random(seed), defaultdict(list)
     for p in problems:
         if p.spec["difficulty"] <= max_difficulty and (use is None or use in p.spec["use"]): by[p.family].append(p)
     if sum(map(len, by.values())) < n: raise ValueError(f"only {sum(map(len, by.values()))} problems match, {n} wanted; lower n or loosen `use` and `max_difficulty`")
-    for group in by.values(): rng.shuffle(group)
-    return [p for row in itertools.zip_longest(*by.values()) for p in row if p is not None][:n]
+    groups = [turns(group, rng) for group in by.values()]
+    return [p for row in itertools.zip_longest(*groups) for p in row if p is not None][:n]
 
-# %% ../nbs/03_circuits.ipynb #f95090c3
+# %% ../nbs/03_circuits.ipynb #88bac482
 def family_rows(problems: list[Problem]) -> list[dict[str, Any]]:
     "A row a family: counts, difficulty, lengths in characters, and one prompt."
     out = []
