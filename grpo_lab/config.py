@@ -7,18 +7,18 @@ __all__ = ['PROFILES', 'Section', 'Lora', 'Student', 'SFT', 'Stage1', 'Stage2', 
            'Teacher', 'Settings', 'field_names', 'SettingsError', 'load_settings', 'project_root', 'data_dir',
            'describe']
 
-# %% ../nbs/00_config.ipynb #233b674a
+# %% ../nbs/00_config.ipynb #6d227801
 import difflib, json, os
 from pathlib import Path
 from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-# %% ../nbs/00_config.ipynb #e399c252
+# %% ../nbs/00_config.ipynb #538bf527
 class Section(BaseModel):
     "A group of settings: unknown names and wrong types are refused, also on assignment."
     model_config = ConfigDict(extra="forbid", validate_assignment=True, protected_namespaces=())
 
-# %% ../nbs/00_config.ipynb #ffcb56c0
+# %% ../nbs/00_config.ipynb #6c94da9f
 class Lora(Section):
     "LoRA adapter; names and meaning as in `peft.LoraConfig`."
     r: int = Field(16, ge=1, description="rank")
@@ -36,7 +36,7 @@ class Student(Section):
     gradient_checkpointing: bool = Field(False, description="recompute activations: less memory, more time")
     lora: Lora = Field(default_factory=Lora)
 
-# %% ../nbs/00_config.ipynb #7d848bff
+# %% ../nbs/00_config.ipynb #c0975ba6
 class SFT(Section):
     "Supervised fine-tuning; names as in `trl.SFTConfig`."
     num_train_epochs: float = Field(1.0, gt=0, description="passes over the data")
@@ -60,12 +60,13 @@ class Stage2(SFT):
     "Stage 2: generate, compile, teacher feedback, training data, fine-tune; again."
     iterations: int = Field(3, ge=1, description="the first only generates and is judged; each later one trains on the one before")
     problems: int = Field(0, ge=0, description="training problems generated in an iteration; 0: all")
+    base_problems: int = Field(0, ge=0, description="problems that the base model tries in the first iteration; 0: as many as the student")
     temperature: float = Field(0.0, ge=0, description="sampling temperature of the student; 0: greedy")
     max_completion_length: int = Field(160, ge=8, description="tokens")
     unverified_fixes: bool = Field(False, description="also train on fixed code that does not verify")
     repair_share: float = Field(0.0, ge=0, le=1, description="share of the rows that show the student its own failed program and the feedback")
 
-# %% ../nbs/00_config.ipynb #44f90a14
+# %% ../nbs/00_config.ipynb #80832bb9
 class GRPO(Section):
     "Stage 3; names and meaning as in `trl.GRPOConfig` where TRL has them."
     max_steps: int = Field(-1, ge=-1, description="optimiser steps; -1: by epochs")
@@ -103,12 +104,12 @@ class Evaluate(Section):
     max_completion_length: int = Field(160, ge=8)
     batch_size: int = Field(64, ge=1, description="completions sampled together")
 
-# %% ../nbs/00_config.ipynb #e30db337
+# %% ../nbs/00_config.ipynb #602b4d86
 class Layout(Section):
     "Building and judging layouts."
     drc: Literal["rules", "full"] = Field("rules", description="rules: in process; full: the foundry deck through the KLayout program")
     workers: int = Field(0, ge=0, description="builder processes; 0: one a core, at most 8")
-    seconds: float = Field(20.0, gt=0, description="time limit of one program")
+    seconds: float = Field(30.0, gt=0, description="time limit of one program")
     memory_mb: int = Field(3072, ge=256, description="address space of one program")
     python: str = Field("", description="interpreter with glayout; empty: the one that set-up made")
 
@@ -120,7 +121,7 @@ class Teacher(Section):
     "Who reads the student's programs."
     kind: Literal["reference"] = Field("reference", description="reference: real diagnostics and the problem's own solution")
 
-# %% ../nbs/00_config.ipynb #be72b750
+# %% ../nbs/00_config.ipynb #457c66b1
 class Settings(Section):
     "One document for a whole run."
     profile: str = Field("laptop", description="the profile these settings started from")
@@ -138,7 +139,7 @@ class Settings(Section):
     sandbox: Sandbox = Field(default_factory=Sandbox)
     teacher: Teacher = Field(default_factory=Teacher)
 
-# %% ../nbs/00_config.ipynb #536918c2
+# %% ../nbs/00_config.ipynb #d54b5aa1
 PROFILES = {
     "laptop": {},
     "smoke": {
@@ -155,7 +156,7 @@ PROFILES = {
         "evaluate": {"num_samples": 10, "temperature": 0.8, "k": [1, 5, 10], "max_completion_length": 512}},
 }
 
-# %% ../nbs/00_config.ipynb #86469eb7
+# %% ../nbs/00_config.ipynb #cf24f257
 def _merge(base: dict, over: dict) -> dict:
     "`base` with the fields of `over` laid on top, level by level."
     out = dict(base)
@@ -170,7 +171,7 @@ def field_names(model: type[BaseModel] = Settings, prefix: str = "") -> list[str
         names += field_names(sub, f"{prefix}{name}.") if sub else [prefix + name]
     return names
 
-# %% ../nbs/00_config.ipynb #1babbf09
+# %% ../nbs/00_config.ipynb #35e28f6e
 class SettingsError(ValueError):
     "A setting is unknown or of the wrong type; the message names it and the mend."
 
@@ -186,7 +187,7 @@ def _explain(e: ValidationError, where: str) -> str:
         else: lines.append(f"{where}: '{name}' = {err['input']!r}: {err['msg'][0].lower() + err['msg'][1:]}")
     return "\n".join(lines)
 
-# %% ../nbs/00_config.ipynb #04c7ed4b
+# %% ../nbs/00_config.ipynb #3c8955ce
 def _parse_set(text: str) -> dict:
     "`'a.b=1'` as `{'a': {'b': 1}}`; the value is JSON where it is valid JSON, else text."
     name, eq, value = text.partition("=")
@@ -196,7 +197,7 @@ def _parse_set(text: str) -> dict:
     for part in reversed(name.strip().split(".")): parsed = {part: parsed}
     return parsed
 
-# %% ../nbs/00_config.ipynb #352b6ba2
+# %% ../nbs/00_config.ipynb #861966da
 def load_settings(
     profile: str = "laptop",          # name of a profile
     file: str | os.PathLike | None = None,  # JSON document with any of the fields
@@ -217,7 +218,7 @@ def load_settings(
     try: return Settings.model_validate(doc)
     except ValidationError as e: raise SettingsError(_explain(e, where)) from None
 
-# %% ../nbs/00_config.ipynb #2e8c9946
+# %% ../nbs/00_config.ipynb #e396260e
 def project_root() -> Path:
     "Folder of the clone (the one that holds `nbs/` and `data/`). Raises `FileNotFoundError` outside a clone."
     for p in (Path(os.environ.get("GRPO_LAB_HOME", Path(__file__).resolve().parent.parent)), Path.cwd(), *Path.cwd().parents):
@@ -228,7 +229,7 @@ def data_dir(settings: Settings) -> Path:
     "Folder of the problem sets."
     return Path(settings.data) if settings.data else project_root() / "data"
 
-# %% ../nbs/00_config.ipynb #761169dd
+# %% ../nbs/00_config.ipynb #4a831cd4
 def describe(model: type[BaseModel] = Settings, prefix: str = "") -> list[dict]:
     "One row a setting: name, default, type, what it means."
     rows = []
