@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['STATES', 'RunError', 'Busy', 'Step', 'Result', 'plan', 'step_seed', 'versions', 'git_state', 'machine', 'run_lock',
            'model_bytes', 'space_needed', 'check_folder', 'check_space', 'runs_folder', 'Run', 'data_folder',
-           'check_data', 'differences', 'create_run', 'find_run', 'leftovers', 'clear_step', 'OpenStep',
-           'merged_models', 'start_model', 'Progress', 'bar', 'seed_everything', 'open_step', 'run_lock_open', 'finish',
-           'program_files', 'compile_result', 'judge', 'layout_results', 'trainer_watch', 'StepFailed', 'execute_run',
-           'redo', 'list_runs']
+           'check_data', 'differences', 'create_run', 'find_run', 'checkpoint_step', 'leftovers', 'clear_step',
+           'OpenStep', 'merged_models', 'start_model', 'Progress', 'bar', 'seed_everything', 'open_step',
+           'run_lock_open', 'finish', 'program_files', 'compile_result', 'judge', 'layout_results', 'log_file',
+           'trainer_watch', 'StepFailed', 'execute_run', 'redo', 'list_runs']
 
-# %% ../nbs/13_runs.ipynb #85637acb
+# %% ../nbs/13_runs.ipynb #fdb1a109
 import contextlib, datetime, hashlib, json, os, re, shutil, socket, subprocess, sys, time
 from pathlib import Path
 from typing import Any, Callable, Iterable
@@ -18,7 +18,7 @@ from .config import Settings, load_settings, project_root
 from .ledger import Ledger, ledger_row
 from .records import Completion, Problem, Record, Verdict, atomic_write
 
-# %% ../nbs/13_runs.ipynb #abcfb708
+# %% ../nbs/13_runs.ipynb #a9521a6a
 STATES = ("pending", "running", "done", "failed")
 
 class RunError(RuntimeError):
@@ -27,7 +27,7 @@ class RunError(RuntimeError):
 class Busy(RunError):
     "Another process is working on this run."
 
-# %% ../nbs/13_runs.ipynb #877490d1
+# %% ../nbs/13_runs.ipynb #ba84d5ac
 class Step(Record):
     "One notebook to execute."
     id: str                      # also the ledger's stage, the folder under models/ and the key in the manifest
@@ -52,7 +52,7 @@ class Result(Record):
     error: str = ""              # the exception, in a few lines
     seconds: float = 0.0
 
-# %% ../nbs/13_runs.ipynb #2b881ead
+# %% ../nbs/13_runs.ipynb #eaa0e423
 def plan(
     settings: Settings,
     run_dir: str | os.PathLike = "",   # run folder that the steps work in
@@ -66,7 +66,7 @@ def plan(
             *[step(f"2_self_improve_{n}", "2_self_improve", iteration=n) for n in range(1, settings.stage2.iterations + 1)],
             step("3_grpo", "3_grpo"), step("4_evaluate", "4_evaluate")]
 
-# %% ../nbs/13_runs.ipynb #498f5106
+# %% ../nbs/13_runs.ipynb #1047d004
 def step_seed(
     seed: int,       # of the run
     step_id: str,
@@ -74,7 +74,7 @@ def step_seed(
     "The seed of one step: the same on every machine and every attempt, different for every step."
     return int(hashlib.sha256(f"{seed}/{step_id}".encode()).hexdigest()[:8], 16) % 2**31
 
-# %% ../nbs/13_runs.ipynb #92cfc06a
+# %% ../nbs/13_runs.ipynb #202c6db8
 def versions() -> dict[str, str]:
     "Versions of Python and of the packages that decide what a run computes."
     from importlib.metadata import PackageNotFoundError, version
@@ -96,7 +96,7 @@ def machine() -> dict[str, Any]:
     gpus = Path("/proc/driver/nvidia/gpus")
     return {"system": f"{platform.system()} {platform.machine()}", "cores": os.cpu_count(), "gpus": len(list(gpus.iterdir())) if gpus.is_dir() else 0}
 
-# %% ../nbs/13_runs.ipynb #dec2ad86
+# %% ../nbs/13_runs.ipynb #ab8ab12a
 _HELD: dict[str, Any] = {}   # folder -> open lock file, of this process
 
 @contextlib.contextmanager
@@ -118,7 +118,7 @@ def run_lock(
     try: yield
     finally: _HELD.pop(key).close()
 
-# %% ../nbs/13_runs.ipynb #193d4318
+# %% ../nbs/13_runs.ipynb #1938dcdc
 def model_bytes(
     settings: Settings,
 ) -> int:            # bytes of one saved model; a guess when neither folder nor name tells
@@ -136,7 +136,7 @@ def space_needed(
     "What a run will still write: one model for each step that trains, and a little for everything else."
     return int(1.1 * model_bytes(settings) * max(settings.stage2.iterations + 1 - trained, 0)) + 100 * 2**20
 
-# %% ../nbs/13_runs.ipynb #8794dfe3
+# %% ../nbs/13_runs.ipynb #2c892b6f
 _ELSEWHERE = "choose another outputs folder (--set outputs=FOLDER)"
 
 def check_folder(
@@ -153,7 +153,7 @@ def check_space(folder: Path, settings: Settings, trained: int = 0) -> None:
     free, need = shutil.disk_usage(folder).free, space_needed(settings, trained)
     if free < need: raise RunError(f"{folder} has {free / 2**30:.1f} GiB free and the run needs about {need / 2**30:.1f} GiB: free some space or {_ELSEWHERE}")
 
-# %% ../nbs/13_runs.ipynb #2a0c7244
+# %% ../nbs/13_runs.ipynb #b1cbdd55
 def runs_folder(settings: Settings) -> Path:
     "Folder of the run folders; a relative one counts from the project folder, wherever you started."
     return Path(settings.outputs) if Path(settings.outputs).is_absolute() else project_root() / settings.outputs
@@ -199,7 +199,7 @@ class Run:
         doc = self.manifest; doc["steps"][step_id].update(fields)
         atomic_write(self.dir / "run.json", json.dumps(doc, indent=1, ensure_ascii=False, default=str) + "\n"); return doc["steps"][step_id]
 
-# %% ../nbs/13_runs.ipynb #4e6dda4d
+# %% ../nbs/13_runs.ipynb #a4e6f300
 def data_folder(settings: Settings) -> Path | None:
     "Folder of the task's problem sets; None: the ones that ship."
     return Path(settings.data) / settings.task if settings.data else None
@@ -210,7 +210,7 @@ def check_data(settings: Settings) -> dict[str, int]:   # problems of each split
     try: return {split: len(load_problems(split, data_folder(settings))) for split in ("train", "heldout")}
     except (ValueError, OSError) as e: raise RunError(str(e)) from None
 
-# %% ../nbs/13_runs.ipynb #6559b2d8
+# %% ../nbs/13_runs.ipynb #5ecd66d1
 def _flat(doc: dict, prefix: str = "") -> dict[str, Any]:
     "Nested settings by dotted name."
     return {k: v for name, x in doc.items() for k, v in (_flat(x, f"{prefix}{name}.") if isinstance(x, dict) else {prefix + name: x}).items()}
@@ -222,7 +222,7 @@ def differences(
     a, b = _flat(old), _flat(new)
     return [f"{k}: {a.get(k)!r} -> {b.get(k)!r}" for k in sorted(a.keys() | b.keys()) if k != "outputs" and a.get(k) != b.get(k)]
 
-# %% ../nbs/13_runs.ipynb #d8b15590
+# %% ../nbs/13_runs.ipynb #2b08c2fb
 def _manifest(settings: Settings, run_id: str) -> dict:
     "A manifest with nothing done."
     entry = {"state": "pending", "attempts": 0, "started": None, "finished": None, "seconds": None,
@@ -249,7 +249,7 @@ def create_run(
         atomic_write(folder / "run.json", json.dumps(_manifest(settings, run_id), indent=1, ensure_ascii=False) + "\n")
     return Run(folder)
 
-# %% ../nbs/13_runs.ipynb #c8ebcbcb
+# %% ../nbs/13_runs.ipynb #12369f01
 def find_run(
     name: str,                          # run id, or path of a run folder
     outputs: str | os.PathLike | None = None,   # folder of the run folders; None: the project's
@@ -261,22 +261,28 @@ def find_run(
     have = ", ".join(sorted(f.parent.name for f in root.glob("*/run.json"))) or "none"
     raise RunError(f"there is no run '{name}' in {root} (there: {have})")
 
-# %% ../nbs/13_runs.ipynb #573a6ff4
-def leftovers(run: Run, step_id: str) -> list[Path]:
-    "Everything in the run folder that only this step writes."
+# %% ../nbs/13_runs.ipynb #b272cd42
+def checkpoint_step(run: Run, step_id: str) -> int:
+    "Optimiser step of the newest checkpoint that an attempt at a step left; 0: none."
+    return max([int(p.name.rpartition("-")[2]) for p in (run.dir / "models" / f".{step_id}-trainer").glob("checkpoint-*") if (p / "trainer_state.json").exists()], default=0)
+
+def leftovers(run: Run, step_id: str, upto: int = 0) -> list[Path]:
+    "Everything in the run folder that only this step writes; with a checkpoint at step `upto`, what came after it."
     d, n = run.dir, step_id.removeprefix("2_self_improve_")
-    own = [d / "models" / step_id, d / "training_data" / step_id, *(d / "training_data").glob(f"{step_id}.*"), *(d / "models").glob(".saving-*"), *(d / "ledger").glob(f"{step_id}--*")]
+    own = [d / "models" / step_id, d / "training_data" / step_id, *(d / "training_data").glob(f"{step_id}.*"), *(d / "ledger").glob(f"{step_id}--*")]
+    own += [p for p in (d / "models").glob(".*") if not (upto and p.name == f".{step_id}-trainer")]
+    if upto: own = [p for p in own if not (m := re.fullmatch(r".*--step-(\d+)\.parquet", p.name)) or int(m[1]) > upto]
     if n != step_id: own += [d / k / f"iteration_{n}" for k in ("generated", "compile_results", "master_predictions")] + [d / "training_data" / f"iteration_{n}.jsonl"]
     if step_id == "1_initial_finetune": own += (d / "training_data").glob("corpus*")
     if step_id == "3_grpo": own += [d / "evaluation", d / "generated" / "error_prompts", *(d / "master_predictions").glob("error_prompts*")]
     return [p for p in own if p.exists()]
 
-def clear_step(run: Run, step_id: str) -> None:
+def clear_step(run: Run, step_id: str, upto: int = 0) -> None:
     "Remove what an unfinished attempt left, and temporary files of writes that never came to their rename."
-    for p in leftovers(run, step_id): shutil.rmtree(p) if p.is_dir() else p.unlink()
+    for p in leftovers(run, step_id, upto): shutil.rmtree(p) if p.is_dir() else p.unlink()
     for p in run.dir.rglob(".*.tmp"): p.unlink(missing_ok=True)
 
-# %% ../nbs/13_runs.ipynb #a5dff316
+# %% ../nbs/13_runs.ipynb #7b1104e7
 class OpenStep:
     "What a stage notebook works with."
     def __init__(self,
@@ -311,7 +317,7 @@ class OpenStep:
         p = self.dir / p
         return str(p.relative_to(self.dir)) if p.is_relative_to(self.dir) else str(p)
 
-# %% ../nbs/13_runs.ipynb #75374b91
+# %% ../nbs/13_runs.ipynb #25a996c5
 def merged_models(run: Run) -> dict[str, Path]:
     "Merged model of every training step, in order; those that exist."
     found = {s.id: run.dir / "models" / s.id / "merged" for s in run.plan}
@@ -327,39 +333,42 @@ def start_model(step: OpenStep) -> Path | None:
     if models: step.uses(list(models.values())[-1])
     return list(models.values())[-1] if models else None
 
-# %% ../nbs/13_runs.ipynb #6adf6ce5
+# %% ../nbs/13_runs.ipynb #1a4776b9
 class Progress:
-    "A bar in the notebook, and a line for the terminal; call it with (done, total), or use `update`."
+    "A bar in the notebook, and a line for the terminal: `update(n)` adds, calling it with a number sets."
     def __init__(self,
         what: str,                       # a word or two: "train", "verify"
         total: int | None = None,
         file: Path | None = None,        # where the terminal's line goes
+        show: bool = True,               # False: only the line, for who has a bar already
     ):
         from tqdm.auto import tqdm
-        self.what, self.file, self.bar, self.last = what, file, tqdm(total=total, desc=what), 0.0
+        self.what, self.file, self.total, self.n, self.last = what, file, total, 0, 0.0
+        self.bar = tqdm(total=total, desc=what) if show else None
         self._tell()
 
-    def __call__(self, done: int, total: int | None = None, note: str = "") -> None:
-        if total is not None and total != self.bar.total: self.bar.total = total; self.bar.refresh()
-        if note: self.bar.set_postfix_str(note, refresh=False)
-        self.bar.update(done - self.bar.n); self._tell(note)
+    def __call__(self, done: int, note: str = "") -> None:
+        if self.bar is not None:
+            if note: self.bar.set_postfix_str(note, refresh=False)
+            self.bar.update(done - self.n)
+        self.n = done; self._tell(note)
 
-    def update(self, n: int = 1, note: str = "") -> None: self(self.bar.n + n, note=note)
+    def update(self, n: int = 1, note: str = "") -> None: self(self.n + n, note)
 
     def _tell(self, note: str = "") -> None:
-        if not self.file or time.time() - self.last < 0.5 and self.bar.n != self.bar.total: return
+        if not self.file or time.time() - self.last < 0.5 and 0 < self.n != self.total: return
         self.last = time.time()
-        with contextlib.suppress(OSError): self.file.write_text(f"{self.what} {self.bar.n}/{self.bar.total or '?'} {note}".strip())
+        with contextlib.suppress(OSError): self.file.write_text(f"{self.what} {self.n}/{self.total or '?'} {note}".strip())
 
     def __enter__(self): return self
-    def __exit__(self, *_): self.bar.close()
+    def __exit__(self, *_): self.bar is None or self.bar.close()
 
-# %% ../nbs/13_runs.ipynb #2725a2b3
-def bar(step: OpenStep, what: str, total: int | None = None) -> Progress:
+# %% ../nbs/13_runs.ipynb #b6c62ef3
+def bar(step: OpenStep, what: str, total: int | None = None, show: bool = True) -> Progress:
     "A progress bar of this step."
-    return Progress(what, total, step.path("logs", f"{step.id}.progress"))
+    return Progress(what, total, step.path("logs", f"{step.id}.progress"), show)
 
-# %% ../nbs/13_runs.ipynb #6d49a78b
+# %% ../nbs/13_runs.ipynb #09fecfe3
 def seed_everything(
     seed: int,
     threads: int = 0,      # torch threads; 0: as torch likes
@@ -383,13 +392,14 @@ def open_step(
     if by_hand: run_lock_open(run)
     for later in ids[ids.index(step_id):]:
         if run.steps[later]["state"] == "done": run.update(later, state="pending")   # they were made from what is now redone
-    clear_step(run, step_id)
+    cut_off = run.steps[step_id]["state"] in ("running", "failed")
+    clear_step(run, step_id, checkpoint_step(run, step_id) if cut_off else 0)
     run.update(step_id, state="running", started=_now(), finished=None, seconds=None, error=None, inputs=[], outputs=[], metrics={},
                attempts=run.steps[step_id]["attempts"] + 1)
     seed_everything(run.steps[step_id]["seed"], run.settings.threads)
     return OpenStep(run, step_id, by_hand)
 
-# %% ../nbs/13_runs.ipynb #c481c756
+# %% ../nbs/13_runs.ipynb #ab2e3335
 _BY_HAND = contextlib.ExitStack()
 
 def run_lock_open(run: Run) -> None:
@@ -405,10 +415,11 @@ def finish(
     entry = dict(finished=_now(), seconds=round(time.time() - step.began, 3), inputs=step.inputs, outputs=step.outputs, metrics=step.metrics)
     entry = step.run.update(step.id, **entry, **({"state": "done"} if step.by_hand else {}))
     step.path("logs", f"{step.id}.progress").unlink(missing_ok=True)
+    for p in (step.dir / "models").glob(".*"): shutil.rmtree(p, ignore_errors=True)     # checkpoints, no longer needed
     if step.by_hand: _BY_HAND.close()
     return entry
 
-# %% ../nbs/13_runs.ipynb #f337401a
+# %% ../nbs/13_runs.ipynb #5f71108a
 def program_files(step: OpenStep, completions: Iterable[Completion], folder: str) -> list[str]:
     "Write each completion's program as `<folder>/<problem>.py` (`--1`, `--2` for further samples); paths relative to the run folder."
     from grpo_lab.teacher import file_stem
@@ -426,7 +437,7 @@ def compile_result(name: str, verdict: Verdict) -> str:
     lines += [f"{d.get('kind')} {d.get('rule')} x{d.get('count', 1)}: {d.get('description', '')}" for d in verdict.error_details]
     return "\n".join([*lines, *(["log:", verdict.log.rstrip()] if verdict.log.strip() else [])]) + "\n"
 
-# %% ../nbs/13_runs.ipynb #34760d6b
+# %% ../nbs/13_runs.ipynb #1eeb6024
 def judge(
     step: OpenStep,
     verifier: Any,                      # from `open_verifier`
@@ -439,12 +450,12 @@ def judge(
     from grpo_lab.rewards import layout_reward
     by = {p.id: p for p in problems}
     with bar(step, f"verify {part}", len(completions)) as tell:
-        verdicts = verifier.verify([(by[c.problem_id], c.code) for c in completions], progress=tell)
+        verdicts = verifier.verify([(by[c.problem_id], c.code) for c in completions], progress=tell.update)
     rows = [ledger_row(by[c.problem_id], c, v, reward=layout_reward(v), **columns) for c, v in zip(completions, verdicts)]
     step.ledger.write(step.id, rows, part)
     return verdicts
 
-# %% ../nbs/13_runs.ipynb #3e91a09c
+# %% ../nbs/13_runs.ipynb #8dcd7cb7
 def layout_results(verdict: Verdict) -> dict:
     "One entry of evaluation/output.json."
     def part(kind, errors):
@@ -452,22 +463,24 @@ def layout_results(verdict: Verdict) -> dict:
                 "error_details": [d for d in verdict.error_details if d.get("kind") == kind] or ([] if verdict.status == "ok" else [{"kind": "run", "rule": verdict.status, "description": verdict.log[-300:], "count": 1, "boxes": []}])}
     return {"drc_result": part("drc", verdict.drc_errors), "lvs_result": part("lvs", verdict.lvs_errors)}
 
-# %% ../nbs/13_runs.ipynb #5f3b12f5
+# %% ../nbs/13_runs.ipynb #87bd13f0
+def log_file(step: OpenStep) -> Path:
+    "Where the learning curve of a step goes."
+    name = f"training_data/{step.id}.log.jsonl"; step.makes(name); return step.path(name)
+
 def trainer_watch(step: OpenStep, what: str = "train"):
-    "A callback for SFT and GRPO trainers of this step."
+    "A callback for the SFT and GRPO trainers of this step."
     from transformers import TrainerCallback
-    log = step.path("training_data", f"{step.id}.log.jsonl")
+    log = log_file(step)
     class Watch(TrainerCallback):
-        def on_train_begin(self, args, state, control, **kw): self.bar = bar(step, what, state.max_steps)
-        def on_step_end(self, args, state, control, **kw): self.bar(state.global_step, state.max_steps)
+        def on_train_begin(self, args, state, control, **kw): self.bar = bar(step, what, state.max_steps, show=False)
+        def on_step_end(self, args, state, control, **kw): self.bar(state.global_step)
         def on_log(self, args, state, control, logs=None, **kw):
             row = {"step": state.global_step, **{k: v for k, v in (logs or {}).items() if isinstance(v, (int, float))}}
             with open(log, "a", encoding="utf-8") as f: f.write(json.dumps(row) + "\n")
-        def on_train_end(self, args, state, control, **kw): self.bar.__exit__()
-    step.makes(f"training_data/{step.id}.log.jsonl")
     return Watch()
 
-# %% ../nbs/13_runs.ipynb #79238dc4
+# %% ../nbs/13_runs.ipynb #f16f0b41
 class StepFailed(RunError):
     "A step ended in an error; what was done before it is kept."
 
@@ -499,7 +512,7 @@ def _whole(notebook: Path) -> bool:
     try: return bool(json.loads(notebook.read_text(encoding="utf-8"))["cells"])
     except (OSError, ValueError, KeyError): return False
 
-# %% ../nbs/13_runs.ipynb #edbfaf57
+# %% ../nbs/13_runs.ipynb #a6d52115
 def redo(run: Run, step_id: str) -> None:
     "Mark a step and all later ones as not done. Raises `RunError` where the run does not have it."
     ids = list(run.steps)

@@ -32,7 +32,7 @@ sys.modules["torch"] = types.SimpleNamespace(manual_seed=lambda s: None, set_num
 from grpo_lab.runs import open_step, finish, bar
 step = open_step({step}, run_dir, profile)
 with bar(step, "work", 3) as b:
-    for i in range(3): b(i + 1)
+    for i in range(3): b.update()
 step.path("training_data", step.id + ".txt").write_text(str(step.seed))
 step.makes("training_data/" + step.id + ".txt")
 """

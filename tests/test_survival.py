@@ -40,7 +40,7 @@ def made(tmp_path_factory):
 def options(made, outputs, *more):
     "The settings of these runs, as command line options."
     sets = [f"outputs={outputs}", f"student.model={made / 'student'}", f"data={made / 'data'}", "threads=1", "layout.workers=1",
-            "stage1.max_steps=6", "stage1.max_length=64", "stage1.max_tokens=600", "stage2.iterations=2", "stage2.problems=6", "stage2.max_steps=3", "stage2.max_completion_length=24",
+            "stage1.max_steps=6", "stage1.max_length=512", "stage1.max_tokens=4000", "stage2.iterations=2", "stage2.problems=6", "stage2.max_steps=3", "stage2.max_completion_length=24",
             "grpo.max_steps=2", "grpo.prompts_per_step=2", "grpo.num_generations=2", "grpo.micro_batch_size=4", "grpo.max_completion_length=16", "evaluate.problems=4",
             "evaluate.max_completion_length=24", *more]
     return ["--profile", "smoke", *[x for s in sets for x in ("--set", s)]]
