@@ -13,6 +13,8 @@ Where stock builds spend their time, and what stands here instead:
 - `ComponentReference.ports` recomputes every port at every look; here it is one matrix operation, and renaming ports
   looks twice in all instead of three times for each.
 
+- via stacks, fingers and rings are built again and again with the same arguments: `_memo` hands out fresh copies.
+
 Nothing here changes a shape: tests/test_layout_fast.py builds varied layouts both ways and demands XOR = 0.
 """
 import functools
@@ -41,6 +43,7 @@ def load() -> None:
     import glayout  # noqa: F401  its own cells are decorated with the light one while it imports
     import glayout.cells  # noqa: F401
     _patch_rename()
+    _patch_memo()
     _sweep()
     _loaded = True
 
@@ -251,11 +254,84 @@ def _patch_rename() -> None:
     _replace(stock, rename_component_ports)
 
 
+# ---- parts that are built again and again -----------------------------------------------------------------------------
+
+def _patch_memo() -> None:
+    "Via stacks, fingers and rings come back as fresh copies when they are asked for with the same plain arguments again."
+    for module, names in (("via_gen", "via_stack via_array"), ("guardring", "tapring"), ("mimcap", "mimcap"),
+                          ("fet", "__gen_fingers_macro multiplier nmos pmos")):
+        for name in names.split():
+            stock = getattr(sys.modules[f"glayout.primitives.{module}"], name)
+            _replace(stock, _memo(stock))
+
+
+def _memo(func):
+    "func, remembering flat results by arguments. Every caller gets a component of its own, as if it had been built for it."
+    import copy
+
+    import numpy as np
+    from gdsfactory.component import Component
+    from gdsfactory.pdk import get_active_pdk
+    from gdsfactory.port import Port
+    from glayout.pdk.mappedpdk import MappedPDK
+
+    plain = (int, float, bool, str, type(None), np.float64)
+    known: dict = {}
+
+    def freeze(value):
+        if isinstance(value, plain):
+            return type(value), value
+        if isinstance(value, (tuple, list)):
+            return (type(value), *map(freeze, value))
+        if isinstance(value, MappedPDK):
+            return id(value), value.gds_write_settings.precision
+        raise TypeError
+
+    def clone(source):
+        component = Component()
+        if isinstance(source.__dict__.get("_from_light_cell"), bool):
+            component.name = f"{func.__name__}_{next(_counter)}"
+        component._cell = source._cell.copy(component.name)
+        for name, port in source.ports.items():
+            copied = Port.__new__(Port)
+            copied.__dict__ = {**port.__dict__, "center": port.center.copy(), "info": dict(port.info), "parent": component}
+            component.ports[name] = copied
+        for name in ("_locked", "_from_light_cell", "__doc__"):
+            if name in source.__dict__:
+                setattr(component, name, source.__dict__[name])
+        component.info = copy.deepcopy(source.info)
+        component.settings = copy.copy(source.settings)
+        return component
+
+    @functools.wraps(func)
+    def remembered(*args, **kwargs):
+        try:
+            active = get_active_pdk()
+            key = (id(active), active.gds_write_settings.precision, tuple(map(freeze, args)),
+                   tuple((name, freeze(kwargs[name])) for name in sorted(kwargs)))
+            hit = known.get(key)
+        except (TypeError, AttributeError):
+            return func(*args, **kwargs)
+        if hit is not None:
+            source, pdk = hit
+            if get_active_pdk() is not pdk:
+                pdk.activate()
+            return clone(source)
+        result = func(*args, **kwargs)
+        if (type(result) is Component and not result.references and not hasattr(result, "child") and not _KNOWN_KEYS & kwargs.keys()
+                and all(type(port.center) is np.ndarray for port in result.ports.values())):
+            known[key] = clone(result), get_active_pdk()
+        return result
+
+    return remembered
+
+
 # ---- the @cell decorator -------------------------------------------------------------------------------------------
 
 _counter = itertools.count()
 _KNOWN = ("assert_ports_on_grid", "with_hash", "autoname", "name", "cache", "flatten", "info", "prefix",
           "max_name_length", "include_module")
+_KNOWN_KEYS = {*_KNOWN, "decorator"}
 
 
 def light_cell_without_validator(func):

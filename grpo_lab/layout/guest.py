@@ -22,9 +22,12 @@ def prepare() -> None:
     "Import glayout with the fast patches and warm it up, in the process that children are forked from."
     from grpo_lab.layout import fast
     fast.load()
-    from glayout import nmos, pmos, sky130
-    nmos(sky130, width=1)
-    pmos(sky130, width=1)
+    from glayout import mimcap_array, nmos, pmos, sky130
+    from glayout.cells import current_mirror
+    nmos(sky130, width=1, multipliers=2)  # what these remember, every child finds ready
+    pmos(sky130, width=1, fingers=2)
+    mimcap_array(sky130, 1, 2)
+    current_mirror(sky130, numcols=1)
     for name in MODULES:  # a child can open no file, so it can import nothing that is not here already
         importlib.import_module(name)
     gc.collect()
