@@ -1,0 +1,77 @@
+"""Does the student learn? The main job, whole, several seeds: held-out shares by step, wall time by stage, tokens.
+
+    python benchmarks/learning.py                       # 3 seeds of the laptop profile (about 45 minutes on 2 cores)
+    python benchmarks/learning.py --seeds 0 --profile smoke --out /dev/null
+    python benchmarks/learning.py --reuse               # read runs that are there already, train nothing that is done
+
+Each seed is an ordinary `grpo-lab run` in a process of its own; every figure is read from its ledger and manifest.
+Writes benchmarks/results/learning.json.
+"""
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def one(profile: str, seed: int, sets: list[str], reuse: bool) -> dict:
+    "Run one seed and read what it left."
+    from grpo_lab import evaluate
+    from grpo_lab.ledger import Ledger
+    run_id = f"learning-{profile}-{seed}"
+    folder = ROOT / "outputs" / run_id
+    command = [sys.executable, "-m", "grpo_lab.cli"]
+    command += ["resume", run_id] if reuse and folder.exists() else ["run", "--profile", profile, "--run-id", run_id, "--set", f"seed={seed}"] + [a for s in sets for a in ("--set", s)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    manifest = json.loads((folder / "run.json").read_text())
+    df = Ledger(folder / "ledger").read()
+    table = evaluate.table_by_step(df)
+    last = [m for m in evaluate.step_order(evaluate.heldout(df)["model"].unique()) if m.startswith("2_")]
+    steps = {k: {"seconds": s.get("seconds"), **{m: v for m, v in (s.get("metrics") or {}).items() if isinstance(v, (int, float))}} for k, s in manifest["steps"].items()}
+    return {"seed": seed, "run_id": run_id, "settings": manifest["settings"], "git_commit": manifest.get("git"), "machine": manifest.get("machine"), "versions": manifest.get("versions"),
+            "table": json.loads(table.to_json(orient="table", index=True))["data"], "by_kind": json.loads(evaluate.table_by_kind(df).to_json(orient="table"))["data"],
+            "stage3_against_stage2": evaluate.paired(df, last[-1], "3_grpo") if last else None, "steps": steps, "headline": evaluate.headline(df)}
+
+
+def shares(result: dict) -> dict[str, float]:
+    "Share clean in both DRC and LVS by step of the run."
+    key = next(k for k in result["table"][0] if "clean" in k.lower() and not any(w in k.lower() for w in ("drc", "lvs", "low", "high")))
+    name = next(k for k in result["table"][0] if isinstance(result["table"][0][k], str))
+    return {row[name]: row[key] for row in result["table"]}
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--profile", default="laptop")
+    parser.add_argument("--set", action="append", default=[], dest="sets", metavar="NAME=VALUE")
+    parser.add_argument("--reuse", action="store_true", help="continue or read runs of the same name instead of refusing them")
+    parser.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "learning.json"))
+    args = parser.parse_args(argv)
+    results = [one(args.profile, seed, args.sets, args.reuse) for seed in args.seeds]
+    steps = list(shares(results[0]))
+    summary = {}
+    print(f"\n{'held-out, clean in DRC and LVS':32}" + "".join(f"  seed {r['seed']}" for r in results) + "    mean  spread (sd)")
+    for step in steps:
+        values = [shares(r).get(step) for r in results]
+        known = [v for v in values if v is not None]
+        summary[step] = {"values": values, "mean": statistics.mean(known), "sd": statistics.stdev(known) if len(known) > 1 else None}
+        print(f"{step:32}" + "".join(f"  {v:6.3f}" if v is not None else "       -" for v in values) + f"  {summary[step]['mean']:6.3f}" + (f"  {summary[step]['sd']:6.3f}" if summary[step]["sd"] is not None else ""))
+    print(f"\n{'seconds':32}" + "".join(f"  seed {r['seed']}" for r in results))
+    for step in results[0]["steps"]:
+        print(f"{step:32}" + "".join(f"  {(r['steps'][step]['seconds'] or 0):6.0f}" for r in results))
+    print(f"{'all':32}" + "".join(f"  {sum(s['seconds'] or 0 for s in r['steps'].values()):6.0f}" for r in results))
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    print(f"\npeak memory of the largest process: {peak:.2f} GiB")
+    if args.out != "/dev/null":
+        out = {"command": "python benchmarks/learning.py " + " ".join(argv or sys.argv[1:]), "largest_process_gib": peak, "summary": summary, "runs": results}
+        Path(args.out).write_text(json.dumps(out, indent=1, default=str) + "\n")
+        print(f"written to {Path(args.out).name}")
+
+
+if __name__ == "__main__":
+    main()
