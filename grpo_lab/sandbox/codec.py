@@ -127,7 +127,7 @@ def as_builtin(x):
                        (tuple, lambda v: tuple(tuple.__iter__(v))), (dict, lambda v: dict(dict.items(v))),
                        (set, lambda v: set(set.__iter__(v))), (frozenset, lambda v: frozenset(frozenset.__iter__(v))),
                        (complex, lambda v: complex(complex.real.__get__(v), complex.imag.__get__(v)))):
-        if isinstance(x, base) and type(x) is not base: return take(x)
+        if issubclass(type(x), base) and type(x) is not base: return take(x)
     return x
 
 
@@ -137,7 +137,8 @@ def _big(a):
 
 
 def _unbig(code, b):
-    a = array.array(code, b)
+    a = array.array(code)
+    a.frombytes(b)
     if sys.byteorder == "little": a.byteswap()
     return a.tolist()
 

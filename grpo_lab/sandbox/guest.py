@@ -92,9 +92,6 @@ def _failure(e):
     return ("raise", name, type(e).__name__, args, status, text)
 
 
-def _same(a, b): return a == b
-
-
 def _serve(space, request):
     op, *args = request
     if op == "call" or op == "make":
@@ -117,7 +114,7 @@ def _serve(space, request):
                 if isinstance(x, types.ModuleType): found[name] = ("module", x.__name__)
                 elif callable(x):
                     own = getattr(x, "__module__", None)
-                    found[name] = ("std" if own != space["__name__"] else "callable", _Raw(_keep(x)))
+                    found[name] = ("std" if own != space["__name__"] else "class" if isinstance(x, type) else "callable", _Raw(_keep(x)))
                 else: found[name] = ("value", x)
         return ("ok", {k: (a, b.n if type(b) is _Raw else b) for k, (a, b) in found.items()}, [])
     if op == "set": setattr(*args); return ("ok", None, [])

@@ -20,7 +20,7 @@ import time
 import traceback
 
 from . import codec, wire
-from .pool import Limits, Pool
+from .pool import STARVED, Limits, Pool
 from .zygote import kernel, vmsize
 
 MODULES = {"math": "math", "cmath": "cmath", "np": "numpy", "numpy": "numpy", "re": "re", "random": "random", "itertools": "itertools",
@@ -116,11 +116,11 @@ class Handle:
 
 class Function:
     "A name of the program, as the tests see it."
-    def __init__(self, remote, name, number):
-        self._remote, self._name, self._handle = remote, name, Handle(remote, number, name[:1].isupper())
+    def __init__(self, remote, name, number, makes):
+        self._remote, self._name, self._makes, self._handle = remote, name, makes, Handle(remote, number, makes)
         self.__name__ = self.__qualname__ = name
 
-    def __call__(self, *args, **kw): return self._remote.call(self._handle, args, kw, self._name)
+    def __call__(self, *args, **kw): return self._remote.call(self._handle, args, kw, self._name, self._makes)
     def __getattr__(self, name): return getattr(self._handle, name)
     def __instancecheck__(self, x): return self._handle.__instancecheck__(x)
 
@@ -218,8 +218,7 @@ class Remote:
         self.over = (None, "protocol")
         raise Gone()
 
-    def call(self, handle, args, kw, name=None):
-        make = name is not None and name[:1].isupper()
+    def call(self, handle, args, kw, name=None, make=False):
         answer = self.request("make" if make else "call", handle, args, kw)
         self.last = None
         value = self._value(answer, args)
@@ -289,13 +288,15 @@ def bind(remote, wanted, entry):
     for name, what in found.items():
         if name not in wanted or type(what) is not tuple or len(what) != 2: continue
         kind, value = what
-        if hasattr(builtins, name) and name not in entry and kind != "callable": continue
+        if hasattr(builtins, name) and name not in entry and kind not in ("callable", "class"): continue
         if kind == "module":
             if MODULES.get(name) == value: space[name] = importlib.import_module(value)
         elif name in NAMES and name not in entry and (entry or kind == "std"):
             space[name] = getattr(importlib.import_module(NAMES[name]), name)
         elif kind == "std" and hasattr(builtins, name): continue
-        elif kind in ("callable", "std") and type(value) is int: space[name] = Function(remote, name, value)
+        elif kind in ("callable", "class", "std") and type(value) is int:
+            # only a class named as classes are may hand out objects that methods are trusted to
+            space[name] = Function(remote, name, value, kind == "class" and name[:1].isupper())
         elif kind == "value": space[name] = value
     return space
 
@@ -322,11 +323,11 @@ class Case:
         self.pool, self.spec = pool, spec
         self.tests = spec["tests"]
         self.t0 = time.monotonic()
-        self.deadline = self.t0 + spec["timeout"]
+        self.used = 0.0                                     # CPU seconds of programs that ended before the last test
         self.passed, self.details, self.logs, self.status = 0, [], [], "ok"
         self.sandbox = None
 
-    def left(self): return self.deadline - time.monotonic()
+    def left(self): return max(self.spec["timeout"] - self.used, 0.001)
 
     def note(self, rule, text, log=""):
         self.details.append({"kind": "run", "rule": rule, "description": text[:600], "count": 1, "boxes": []})
@@ -342,14 +343,14 @@ class Case:
 
     def limits(self):
         s = self.spec
-        return Limits(seconds=max(self.left(), 0.001), memory_mb=s["memory_mb"], reply_bytes=s["reply_bytes"], output_bytes=s["output_bytes"])
+        return Limits(seconds=self.left(), memory_mb=s["memory_mb"], reply_bytes=s["reply_bytes"], output_bytes=s["output_bytes"])
 
     # --- a process for the program
     def end(self, remote):
         "How a candidate's process ended, as the verdict tells it."
         kind, body = remote.over or (None, "closed")
         out = remote.job.outcome(kind, body)
-        if out.reason == "sandbox": raise RuntimeError(out.log)
+        self.used += max(out.cpu, out.seconds / STARVED)
         return out
 
     def run(self, worker):
@@ -363,13 +364,13 @@ class Case:
         setup = compile(s["setup"], "<setup>", "exec", dont_inherit=True)
         loaded = False
         while i < len(self.tests):
-            if self.left() <= 0: return self.stop("timeout", i)
+            if self.used >= s["timeout"]: return self.stop("timeout", i)
             if remote is None:
                 job = worker.start(self.limits())
                 job.send(b"J", json.dumps({"code": s["code"], "setup": s["shared_setup"]}).encode())
                 remote = Remote(job)
                 try:
-                    signal.setitimer(signal.ITIMER_REAL, max(self.left(), 0.001) + 0.2)
+                    signal.setitimer(signal.ITIMER_PROF, self.left() + 0.2)
                     kind, body = remote._receive()
                     if kind != b"V": remote.over = (None, "protocol"); raise Gone()
                     if s["mode"] == "candidate": space = {}
@@ -381,7 +382,7 @@ class Case:
                         for n in entry:
                             if n in given: space[n] = given[n]
                 except (Gone, Slow) as e:
-                    signal.setitimer(signal.ITIMER_REAL, 0)
+                    signal.setitimer(signal.ITIMER_PROF, 0)
                     if type(e) is Slow and not remote.over: remote.over = (None, "timeout")
                     out = self.end(remote)
                     if not loaded:
@@ -390,25 +391,25 @@ class Case:
                         return
                     return self.stop(out.status, i, out)
                 except Exception as e:                      # the setup failed
-                    signal.setitimer(signal.ITIMER_REAL, 0)
+                    signal.setitimer(signal.ITIMER_PROF, 0)
                     remote.over = remote.over or (None, "closed"); self.end(remote)
                     self.status = "runtime_error"
                     self.note("setup", f"the setup failed: {type(e).__name__}: {e}", (remote.failure or ("", ""))[1])
                     return
-                finally: signal.setitimer(signal.ITIMER_REAL, 0)
+                finally: signal.setitimer(signal.ITIMER_PROF, 0)
                 loaded = True
             remote.last = remote.failure = None
             rule = text = ""
             try:
-                signal.setitimer(signal.ITIMER_REAL, max(self.left(), 0.001) + 0.2)
+                signal.setitimer(signal.ITIMER_PROF, self.left() + 0.2)
                 if s["mode"] == "candidate": ok = remote.ask("assert", self.tests[i]) is True
                 else: exec(code[i], space); ok = True
-                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
             except AssertionError as e:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
                 ok, rule, text = False, "wrong_answer", self.explain(remote, i, e)
             except (Gone, Slow) as e:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
                 if not remote.over: remote.over = (None, "timeout")
                 out = self.end(remote); remote = None
                 if out.status == "timeout": return self.stop("timeout", i, out)
@@ -421,7 +422,7 @@ class Case:
             except MemoryError:
                 ok, rule, text = False, "memory", "comparing the answer ran out of memory"
             except Exception as e:
-                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.setitimer(signal.ITIMER_PROF, 0)
                 ok = False
                 if isinstance(e, Unsupported): rule, text = "not_plain", f"{problem_text(self.tests[i])}: {e}"
                 else:
@@ -429,12 +430,11 @@ class Case:
                     text = f"{problem_text(self.tests[i])}: {type(e).__name__}: {str(e)[:200]}"
                     if remote.failure: self.logs.append(remote.failure[1])
                     self.worst({"refused": "refused", "memory": "memory"}.get(rule, "runtime_error"))
-            finally: signal.setitimer(signal.ITIMER_REAL, 0)
+            finally: signal.setitimer(signal.ITIMER_PROF, 0)
             if ok: self.passed += 1
             else: self.note(rule, text)
             i += 1
         if remote is not None:
-            out = remote.job
             remote.over = remote.over or (None, "closed")
             self.end(remote)
 
@@ -457,11 +457,12 @@ class Case:
     # --- programs that read stdin and print
     def run_stdin(self, worker):
         for i, test in enumerate(self.tests):
-            if self.left() <= 0: return self.stop("timeout", i)
+            if self.used >= self.spec["timeout"]: return self.stop("timeout", i)
             job = worker.start(self.limits(), stdin=test["stdin"].encode())
             job.send(b"J", json.dumps({"code": self.spec["code"], "main": True}).encode())
             kind, body = job.recv()
             out = job.outcome(kind, body)
+            self.used += max(out.cpu, out.seconds / STARVED)
             printed = out.stdout.decode("utf-8", "replace")
             if out.status == "ok":
                 if same_text(printed, test["stdout"]): self.passed += 1
@@ -491,7 +492,7 @@ def calm():
 def main(fd, config):
     "Serve one case after the other until the lab is gone."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, _alarm)
+    signal.signal(signal.SIGPROF, _alarm)
     try: pool = Pool(1, preload="grpo_lab.sandbox.guest", strength=config["strength"], without=config["without"], python=config["python"])
     except BaseException as e:
         wire.send(fd, b"E", str(e).encode())
@@ -508,6 +509,8 @@ def main(fd, config):
             kind, body = wire.recv(fd, 1 << 31)
             spec = json.loads(body)
             calm()
+            soft = int(time.process_time() + spec["timeout"]) + 3       # a comparison in C that never ends: SIGXCPU ends this judge
+            resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
 
             def judge(worker):
                 case = Case(pool, spec)

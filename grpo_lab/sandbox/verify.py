@@ -4,7 +4,9 @@ import json
 import os
 import queue
 import select
+import signal
 import subprocess
+import socket
 import sys
 import tempfile
 import threading
@@ -12,20 +14,19 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from . import wire
-from .pool import _ROOT, clean_environment, Limits
+from .pool import _ROOT, STARVED, clean_environment
 from .strength import SandboxError, strength as _strength
 
 _BOOT = ("import sys; sys.path[:] = [p for p in sys.path if p]; sys.path.insert(0, sys.argv[1])\n"
          "from grpo_lab.sandbox import judge, zygote\n"
          "import json; c = json.loads(sys.argv[3]); zygote.watch(c['life']); judge.main(int(sys.argv[2]), c)")
-GRACE = 3.0                             # seconds past a program's time after which its judge itself is replaced
+GRACE = 5.0                             # seconds past the longest a program may take after which its judge itself is replaced
 
 
 class _Judge:
     "One judge process and its pipe."
 
     def __init__(self, owner):
-        import socket
         self.errors = tempfile.TemporaryFile()
         self.sock, theirs = socket.socketpair()
         life, self.life = os.pipe2(os.O_CLOEXEC)
@@ -56,7 +57,7 @@ class _Judge:
 
     def judge(self, spec):
         wire.send(self.sock.fileno(), b"J", json.dumps(spec).encode())
-        return json.loads(self.read(time.monotonic() + spec["timeout"] + GRACE)[1])
+        return json.loads(self.read(time.monotonic() + STARVED * spec["timeout"] + GRACE)[1])
 
     def close(self):
         self.sock.close()
@@ -153,11 +154,11 @@ class CodeVerifier:
                         if not reply.get("judge"): raise ValueError(reply["error"])
                         return _blank("runtime_error", len(spec["tests"]), reply["error"], time.monotonic() - t0)
                     return reply
-                except TimeoutError:
-                    self._drop(j); j = self._new()
-                    return _blank("timeout", len(spec["tests"]), f"no verdict within {spec['timeout']:g} s (a comparison never ended)", time.monotonic() - t0)
-                except (wire.Broken, OSError):
-                    self._drop(j); j = self._new()
+                except (TimeoutError, wire.Broken, OSError) as e:
+                    self._drop(j)
+                    slow = type(e) is TimeoutError or j.proc.returncode == -signal.SIGXCPU
+                    j = self._new()
+                    if slow: return _blank("timeout", len(spec["tests"]), f"a comparison with the answer did not end within {spec['timeout']:g} s", time.monotonic() - t0)
             return _blank("runtime_error", len(spec["tests"]), "the judge died twice on this program")
         except ValueError: raise
         except BaseException:

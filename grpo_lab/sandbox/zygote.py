@@ -213,7 +213,7 @@ def main(control, config):
                     os.chmod(folder, 0o711)
                     fd, scratch = tempfile.mkstemp(dir=folder, suffix=spec.get("suffix", "")); os.close(fd)
                     spec["scratch"] = scratch
-                deadline = time.monotonic() + spec["seconds"] + 2
+                deadline = time.monotonic() + 6 * spec["seconds"] + 5      # in case the supervisor sleeps
                 pid = os.fork()
                 if pid == 0: child(spec, fds, state, guest)
                 for fd in fds: os.close(fd)
