@@ -12,7 +12,7 @@ __all__ = ['MODELS', 'Card', 'FAMILIES', 'TIMES', 'PLACED', 'Terminal', 'POOLS',
            'cap_specs', 'total_specs', 'ratio_specs', 'space', 'turns', 'choices', 'problem', 'make_problems',
            'shipped', 'save_problems', 'load_problems', 'prompt_messages', 'pick', 'family_rows']
 
-# %% ../nbs/03_circuits.ipynb #3fc265ff
+# %% ../nbs/03_circuits.ipynb #67f05b6e
 import itertools, math, random, re
 from collections import defaultdict
 from pathlib import Path
@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .config import project_root
 from .records import Problem, digest, read_jsonl, write_jsonl
 
-# %% ../nbs/03_circuits.ipynb #279d5797
+# %% ../nbs/03_circuits.ipynb #93906941
 MODELS = {"n": "sky130_fd_pr__nfet_01v8", "p": "sky130_fd_pr__pfet_01v8", "c": "sky130_fd_pr__cap_mim_m3_1"}
 Card = tuple[str, str, float, float, int]
 
@@ -35,7 +35,7 @@ def spice(
     lines = [f"X{i} {nets_} {MODELS[k]} l={l:g} w={w:g} m={m}" for i, (k, nets_, w, l, m) in enumerate(cards, 1)]
     return "\n".join([f".subckt {name} {' '.join(nets)}", *lines, f".ends {name}"]) + "\n"
 
-# %% ../nbs/03_circuits.ipynb #ca330bc6
+# %% ../nbs/03_circuits.ipynb #d09513cc
 def merged(
     netlist: str,          # text made by `spice`
 ) -> list[tuple]:          # (model, length, terminals, total width or area): terminals are (role, net) pairs
@@ -52,7 +52,7 @@ def merged(
         total[key] += amount * size["m"]
     return [(*key, round(v, 4)) for key, v in total.items()]
 
-# %% ../nbs/03_circuits.ipynb #abbcd66b
+# %% ../nbs/03_circuits.ipynb #424507b3
 def netlist_key(
     netlist: str,
     rounds: int = 4,       # how far a difference may be from where it is noticed
@@ -67,7 +67,7 @@ def netlist_key(
         colour = defaultdict(str, {net: digest(*sorted(marks)) for net, marks in seen.items()})
     return digest(*sorted(repr((m, l, a, sorted((r, colour[n]) for r, n in t))) for m, l, t, a in devices))
 
-# %% ../nbs/03_circuits.ipynb #df2b0b87
+# %% ../nbs/03_circuits.ipynb #dea9e5f1
 class Device(BaseModel):
     "One transistor as glayout's `nmos` and `pmos` draw it."
     model_config = ConfigDict(extra="forbid")
@@ -97,16 +97,16 @@ class Device(BaseModel):
     def a_mos(self) -> str: return {"n": "an nmos", "p": "a pmos"}[self.kind]
     def call(self) -> str: return f"{self.mos}(sky130, {self.arguments()})"
 
-# %% ../nbs/03_circuits.ipynb #53ecf4db
+# %% ../nbs/03_circuits.ipynb #e6bd222f
 def tags(self: Device) -> list[str]:
     "What is unusual about this transistor; part of the name of a composition."
-    return [self.kind] + [n for n, on in [("length", self.length > 0.15), ("rows", self.multipliers > 1), ("nodummy", not self.dummies),
+    return [self.kind] + [n for n, on in [("length", self.length > 0.15), ("multipliers", self.multipliers > 1), ("nodummy", not self.dummies),
                                           ("noring", not self.ring), ("nodnwell", not self.dnwell)] if on]
 
 def words(self: Device) -> str:
     "The transistor in English, without its kind."
     w = [f"{self.fingers} fingers of {self.width:g} um" if self.fingers > 1 else f"{self.width:g} um wide"]
-    if self.multipliers > 1: w.append(f"{self.multipliers} rows")
+    if self.multipliers > 1: w.append(f"{self.multipliers} multipliers")
     if self.length > 0.15: w.append(f"length {self.length:g} um")
     if not self.dummies: w.append("no dummies")
     if not self.ring: w.append("no substrate tap")
@@ -120,7 +120,7 @@ def cards(self: Device, d: str = "D", g: str = "G", s: str = "S", b: str = "B") 
 
 Device.tags, Device.words, Device.cards = tags, words, cards
 
-# %% ../nbs/03_circuits.ipynb #3f9be998
+# %% ../nbs/03_circuits.ipynb #3bde0974
 def size(self: Device) -> tuple[float, float]:
     "Width and height of the drawn cell in um (a fit to glayout 0.2.0 on sky130, good to about 0.1 um)."
     pitch = self.length + (0.5 if self.length < 0.17 else 0.33)
@@ -137,7 +137,7 @@ def gap(a: Device, b: Device) -> float:
 
 Device.size = size
 
-# %% ../nbs/03_circuits.ipynb #e1a4dc9d
+# %% ../nbs/03_circuits.ipynb #7cb2d632
 class Spec(BaseModel):
     "What a problem is made of. Subclasses are families."
     model_config = ConfigDict(extra="forbid")
@@ -169,7 +169,7 @@ def script(*lines: str, imports: str = "") -> str:
     "A program: its import line and its body."
     return "\n".join([f"from glayout import {imports}", *lines])
 
-# %% ../nbs/03_circuits.ipynb #40498b24
+# %% ../nbs/03_circuits.ipynb #5199ceaf
 @family
 class Transistor(Spec):
     "One transistor with its options."
@@ -182,7 +182,7 @@ class Transistor(Spec):
     def cards(self): return self.device.cards()
     def program(self): return script(f"component = {self.device.call()}", imports=f"{self.device.mos}, sky130")
 
-# %% ../nbs/03_circuits.ipynb #18601fbb
+# %% ../nbs/03_circuits.ipynb #9a4165fc
 class Columns(Spec):
     "Two transistors in alternating columns."
     kind: Literal["n", "p"] = "n"
@@ -227,7 +227,7 @@ class Interdigitated(Columns):
         f = f"two_{self.kind}fet_interdigitized"
         return script(f"component = {f}(sky130, {self.arguments('dummy')})", imports=f"{f}, sky130")
 
-# %% ../nbs/03_circuits.ipynb #bb6e96a5
+# %% ../nbs/03_circuits.ipynb #ff0b541c
 class Centred(Spec):
     "Two nmos in four quarters around a common centre: AB over BA."
     width: float = Field(3, gt=0)            # um, of one finger
@@ -264,7 +264,7 @@ class Centroid(Centred):
     def cards(self): return self.two("D1 G1 S1 B", "D2 G2 S2 B")
     def program(self): return script(f"component = common_centroid_ab_ba(sky130, {self.arguments()})", imports="common_centroid_ab_ba, sky130")
 
-# %% ../nbs/03_circuits.ipynb #02ac4fbc
+# %% ../nbs/03_circuits.ipynb #88d4a12a
 TIMES = {2: "twice", 3: "three times"}
 class NPair(Spec):
     "An nmos and a pmos."
@@ -312,31 +312,30 @@ class CapArray(Spec):
     def cards(self): return [("c", "TOP BOT", *self.size, self.rows * self.columns)]
     def program(self): return script(f"component = mimcap_array(sky130, rows={self.rows}, columns={self.columns}, size=({self.size[0]:g}, {self.size[1]:g}))", imports="mimcap_array, sky130")
 
-# %% ../nbs/03_circuits.ipynb #91a520f7
+# %% ../nbs/03_circuits.ipynb #6da1119d
 @family
 class TotalWidth(Spec):
-    "One transistor without dummies, given by its total width."
+    "One transistor given by its total width."
     family, difficulty, free = "total_width", 2, ("split",)
-    phrases = ("Draw {a_mos} without dummies, {total} um of total width{how}.", "I need {a_mos}, no dummies, total width {total} um{how}.",
-               "Make {a_mos} with no dummies and {total} um total width{how}.")
+    phrases = ("Draw {a_mos}, {total} um of total width{how}.", "I need {a_mos}, total width {total} um{how}.", "Make {a_mos} with {total} um total width{how}.")
     kind: Literal["n", "p"] = "n"
     total: float = Field(12, gt=0)           # um
-    fingers: int | None = None               # None: the solver's choice
-    rows: int = Field(1, ge=1)
+    fingers: int | None = None               # None: the solver's choice, and no dummies
+    multipliers: int = Field(1, ge=1)
     length: float = Field(0.15, ge=0.15)     # um
     split: int = Field(2, ge=1)              # fingers of the reference where they are free
 
     def device(self):
         f = self.fingers or self.split
-        return Device(kind=self.kind, width=round(self.total / f / self.rows, 3), fingers=f, multipliers=self.rows, length=self.length, dummies=False)
+        return Device(kind=self.kind, width=round(self.total / f / self.multipliers, 3), fingers=f, multipliers=self.multipliers, length=self.length, dummies=self.fingers is not None)
     def say(self):
-        how = "" if self.fingers is None else f" in {self.fingers} fingers" if self.rows == 1 else f" in {self.rows} rows of {self.fingers} fingers"
+        how = ", no dummies" if self.fingers is None else f" in {self.fingers} fingers" + f" and {self.multipliers} multipliers" * (self.multipliers > 1)
         return dict(mos=self.kind + "mos", a_mos=Device(kind=self.kind).a_mos, total=f"{self.total:g}", how=how + f", length {self.length:g} um" * (self.length > 0.15))
-    def tags(self): return [self.kind, "free" if self.fingers is None else "fixed"] + ["rows"] * (self.rows > 1) + ["length"] * (self.length > 0.15)
+    def tags(self): return [self.kind, "free" if self.fingers is None else "fixed"] + ["multipliers"] * (self.multipliers > 1) + ["length"] * (self.length > 0.15)
     def cards(self): return self.device().cards()
     def program(self): return Transistor(device=self.device()).program()
 
-# %% ../nbs/03_circuits.ipynb #249f0c1d
+# %% ../nbs/03_circuits.ipynb #e7134e33
 PLACED = ("from glayout.backend import Component", "component = Component()")
 class Placed(Spec):
     "Transistors placed by the program."
@@ -364,7 +363,7 @@ def route_stack(names: list[str], side: str, a: str = "a", b: str = "b") -> list
     if len(ports) == 1: return [f'component << c_route(sky130, {a}.ports["{ports[0]}"], {b}.ports["{ports[0]}"])']
     return [f"for t in [{', '.join(chr(34) + p + chr(34) for p in ports)}]:", f"    component << c_route(sky130, {a}.ports[t], {b}.ports[t])"]
 
-# %% ../nbs/03_circuits.ipynb #25388e8f
+# %% ../nbs/03_circuits.ipynb #a3c7294d
 Terminal = Literal["gate", "source", "drain"]
 def joined(device: Device, names: Iterable[str], count: int) -> list[Card]:
     "Cards of `count` equal transistors that share the terminals named."
@@ -402,7 +401,7 @@ class StackPair(Joined):
         d = self.device
         return script(*PLACED, f"m = {d.call()}", "a = component << m", "b = component << m", self.move("b", d, d, "m", "y"), *route_stack([*self.joins], self.side), imports=f"{d.mos}, sky130, c_route")
 
-# %% ../nbs/03_circuits.ipynb #7a9e2bdf
+# %% ../nbs/03_circuits.ipynb #cb837367
 @family
 class RowThree(Joined):
     "Three equal transistors in a row."
@@ -432,7 +431,7 @@ class Series(Placed):
         return script(*PLACED, f"m = {d.call()}", "a = component << m", "b = component << m", self.move("b", d, d, "m", "y"),
                       f'component << c_route(sky130, a.ports["drain_{s}"], b.ports["source_{s}"])', imports=f"{d.mos}, sky130, c_route")
 
-# %% ../nbs/03_circuits.ipynb #9947ba05
+# %% ../nbs/03_circuits.ipynb #3970d288
 @family
 class Diode(Placed):
     "A transistor tied to itself: gate to drain (a diode), or gate to source (off for good)."
@@ -481,7 +480,7 @@ class Ratio(Placed):
         return script(*PLACED, f"a = component << {a.call()}", f"b = component << {b.call()}", self.move("b", a, b, "", "x"), *route_rows(["gate", "source"]), *tie,
                       imports=f"{self.kind}mos, sky130, straight_route" + ", c_route" * self.mirror)
 
-# %% ../nbs/03_circuits.ipynb #0fdbaa3c
+# %% ../nbs/03_circuits.ipynb #9534a7cb
 POOLS = ("train", "explore", "parameters", "composition")
 WIDTHS = {False: (1.5, 2, 3, 4, 5, 6, 8), True: (2.5, 3.5, 4.5, 7, 9)}        # um; True: held out
 LENGTHS = {False: (0.3, 0.5, 1), True: (0.4, 0.6, 0.8)}                      # um
@@ -491,7 +490,7 @@ def grid(cls: type[Spec], **axes: Iterable) -> list[Spec]:
     "Every combination of the values given."
     return [cls(**dict(zip(axes, values))) for values in itertools.product(*axes.values())]
 
-OPTIONS = {"plain": {}, "rows": {"multipliers": 2}, "nodummy": {"dummies": False}, "noring": {"ring": False}, "nodnwell": {"dnwell": False}}
+OPTIONS = {"plain": {}, "multipliers": {"multipliers": 2}, "nodummy": {"dummies": False}, "noring": {"ring": False}, "nodnwell": {"dnwell": False}}
 
 def devices(
     kind: str, held: bool, option: str,   # option: names joined by "+", out of OPTIONS and "length"
@@ -503,11 +502,12 @@ def devices(
     lengths = LENGTHS[held] if "length" in names else (0.15,)
     return [Device(kind=kind, width=w, fingers=f, length=l, **fixed) for w, f, l in itertools.product(widths or WIDTHS[held], fingers, lengths)]
 
-# %% ../nbs/03_circuits.ipynb #9d19f6b3
+# %% ../nbs/03_circuits.ipynb #699f0195
 def with_devices(cls: type[Spec], plan: dict[str, list[tuple]], pool: str, fingers=(1, 2, 3, 4), widths=None) -> list[Spec]:
     "Specs that hold one Device: `plan` lists per pool (kind, options, further fields...)."
     held = pool == "parameters"
     rows = plan["train"] if held else plan.get(pool, [])
+    if pool == "explore" and issubclass(cls, Placed): rows, widths = plan["train"] + rows, (1, 8, 10, 12)
     return [cls(device=d, **extra) for kind, option, extra in rows for d in devices(kind, held, option, fingers, None if held else widths)]
 
 PLANS: dict[str, tuple[type[Spec], dict[str, list[tuple]]]] = {}
@@ -519,26 +519,27 @@ def plan(cls: type[Spec], **pools: str) -> None:
         return kind, option, {field: tuple(rest[0].split("+")) if field == "joins" else rest[0]} if rest else {}
     PLANS[cls.family] = (cls, {p: [row(w) for w in words.split()] for p, words in pools.items()})
 
-plan(Transistor, train="n.plain p.plain n.length p.length n.rows p.rows n.nodummy p.nodummy n.noring p.noring n.nodnwell", explore="n.length+rows p.nodummy+noring",
-     composition="n.length+nodummy p.length+rows p.rows+nodummy n.noring+nodnwell p.length+noring n.rows+nodnwell")
+plan(Transistor, train="n.plain p.plain n.length p.length n.multipliers p.multipliers n.nodummy p.nodummy n.noring p.noring", explore="n.length+multipliers p.nodummy+noring n.nodnwell",
+     composition="n.length+nodummy p.length+multipliers p.multipliers+nodummy p.length+noring n.multipliers+noring")
 plan(Diode, train="n.plain.drain p.plain.drain n.length.drain n.plain.source", explore="n.nodummy.drain", composition="p.length.drain p.plain.source p.nodummy.drain")
-plan(RowPair, train="n.plain.gate n.plain.source n.plain.drain n.plain.gate+source p.plain.gate p.plain.source p.plain.gate+drain p.plain.gate+source n.nodummy.gate n.nodnwell.gate",
-     explore="n.length.gate p.nodummy.source p.plain.gate+source+drain", composition="p.plain.drain n.plain.gate+drain p.nodummy.gate n.length.source n.nodnwell.gate+source n.plain.gate+source+drain")
+plan(RowPair, train="n.plain.gate n.plain.source n.plain.drain n.plain.gate+source p.plain.gate p.plain.source p.plain.gate+drain p.plain.gate+source",
+     explore="n.length.gate n.nodummy.gate p.nodummy.source p.plain.gate+source+drain", composition="p.plain.drain n.plain.gate+drain p.nodummy.gate n.length.source n.plain.gate+source+drain")
 plan(StackPair, train="n.plain.gate n.plain.drain n.plain.gate+source p.plain.gate p.plain.source p.plain.gate+drain", explore="n.nodummy.gate p.plain.source+drain",
-     composition="n.plain.gate+drain p.plain.drain p.plain.gate+source n.nodnwell.gate")
-plan(Series, train="n.plain n.length", explore="p.nodummy", composition="p.plain p.length n.nodnwell")
+     composition="n.plain.gate+drain p.plain.drain p.plain.gate+source")
+plan(Series, train="n.plain n.length", explore="p.nodummy", composition="p.plain p.length")
 plan(RowThree, train="n.plain.gate p.plain.gate n.plain.source", explore="p.plain.source", composition="n.plain.gate+source p.plain.drain")
 
-# %% ../nbs/03_circuits.ipynb #60a983a0
+# %% ../nbs/03_circuits.ipynb #328748f1
 def column_specs(cls: type[Spec], pool: str, columns=(1, 2, 3, 4)) -> list[Spec]:
     "Mirrors and interdigitated pairs."
-    held, picks = pool == "parameters", {"train": "n p n.length p.nodummy", "explore": "p.length.nodummy", "composition": "p.length n.nodummy n.length.nodummy"}
+    held, picks = pool == "parameters", {"train": "n p n.length", "composition": "p.length"}
+    if cls is Mirror: picks = {"train": "n p n.length p.nodummy", "explore": "p.length.nodummy", "composition": "p.length n.nodummy n.length.nodummy"}
     words = [w.split(".") for w in picks.get("train" if held else pool, "").split()]
     return [s for kind, *o in words for s in grid(cls, kind=kind, columns=columns, width=WIDTHS[held], length=LENGTHS[held] if "length" in o else (0.15,), dummies=("nodummy" not in o,))]
 
 def centred_specs(cls: type[Spec], pool: str) -> list[Spec]:
     "Differential and common-centroid pairs."
-    held, picks = pool == "parameters", {"train": ((), ("length",), ("nodummy",)), "composition": (("length", "nodummy"),)}
+    held, picks = pool == "parameters", {"train": ((), ("length",)), "explore": (("nodummy",),)}
     return [s for o in picks.get("train" if held else pool, ()) for s in
             grid(cls, width=WIDTHS[held], fingers=(2, 3, 4), length=LENGTHS[held] if "length" in o else (0.15,), dummies=("nodummy" not in o,))]
 
@@ -548,11 +549,11 @@ def np_specs(cls: type[Spec], pool: str, picks: dict[str, str]) -> list[Spec]:
     for word in picks.get("train" if held else pool, "").split():
         o = word.split("."); fingers = ((2, 2), (3, 3), (2, 4)) if "fingers" in o else ((1, 1),)
         if "times" in o: fingers = tuple(f for f in fingers if f[0] == f[1])
-        for w, k, f, l in itertools.product((2.5, 3.5, 5.5) if held else (1, 1.5, 2, 3, 4), (2, 3) if "times" in o else (1, 2, 3), fingers, LENGTHS[held] if "length" in o else (0.15,)):
+        for w, k, f, l in itertools.product((2.5, 3.5, 5.5) if held else (5, 6) if pool == "explore" else (1, 1.5, 2, 3, 4), (2, 3) if "times" in o else (1, 2, 3), fingers, LENGTHS[held] if "length" in o else (0.15,)):
             out.append(cls(widths=(w, k * w), fingers=f, length=l, times="times" in o))
     return out
 
-# %% ../nbs/03_circuits.ipynb #12f3a6a2
+# %% ../nbs/03_circuits.ipynb #83d32018
 def cap_specs(pool: str) -> list[Spec]:
     "Capacitor arrays; the bottom plate must stay within what one array may hold."
     held = pool == "parameters"; sides = (4.5, 7, 9, 11) if held else (4, 5, 6, 8, 10)
@@ -563,24 +564,24 @@ def cap_specs(pool: str) -> list[Spec]:
 
 def total_specs(pool: str) -> list[Spec]:
     "Total widths that come out in steps of half a micrometre."
-    held, picks = pool == "parameters", {"train": "n.fixed p.fixed n.free p.free", "explore": "n.fixed.rows p.free.length", "composition": "p.fixed.rows n.fixed.length n.free.length"}
+    held, picks = pool == "parameters", {"train": "n.fixed p.fixed n.free p.free", "explore": "n.fixed p.fixed n.free p.free n.free.length", "composition": "p.fixed.multipliers n.fixed.length p.free.length"}
     out = []
     for word in picks.get("train" if held else pool, "").split():
-        kind, how, *o = word.split(".")
-        for t, f, rows in itertools.product(TOTALS[held], (2, 3, 4, 5, 6), (2,) if "rows" in o else (1,)):
-            if (2 * t / f / rows) % 1 or t / f / rows < 1: continue
-            free = {"split": f} if how == "free" else {"fingers": f}
-            out += grid(TotalWidth, kind=(kind,), total=(t,), rows=(rows,), length=LENGTHS[held] if "length" in o else (0.15,), **{k: (v,) for k, v in free.items()})
+        kind, how, *o = word.split("."); m = 2 if "multipliers" in o else 1
+        for t, f in itertools.product((7, 13.5, 20.5, 25, 26, 27, 33, 40, 42, 48) if pool == "explore" else TOTALS[held], (1, 2, 3, 4) if how == "free" else (2, 3, 4, 5, 6)):
+            if (2 * t / f / m) % 1 or t / f / m < 1: continue
+            free = {"split": (f,)} if how == "free" else {"fingers": (f,)}
+            out += grid(TotalWidth, kind=(kind,), total=(t,), multipliers=(m,), length=LENGTHS[held] if "length" in o else (0.15,), **free)
     return out
 
 def ratio_specs(pool: str) -> list[Spec]:
     "Ratios by hand; the mirror is a composition of the pair and the diode."
-    held = pool == "parameters"; picks = {"train": [("n", False), ("p", False)], "explore": [("p", True)], "composition": [("n", True)]}
-    return [s for kind, m in picks.get("train" if held else pool, []) for s in grid(Ratio, kind=(kind,), width=WIDTHS[held], k=(2, 3, 4, 6) if not held else (3, 5, 8), mirror=(m,))]
+    held = pool == "parameters"; picks = {"train": [("n", False), ("p", False)], "explore": [("n", False), ("p", False), ("p", True)], "composition": [("n", True)]}
+    return [s for kind, m in picks.get("train" if held else pool, []) for s in grid(Ratio, kind=(kind,), width=WIDTHS[held], k={"explore": (5, 7), "parameters": (3, 5, 8)}.get(pool, (2, 3, 4, 6)), mirror=(m,))]
 
-# %% ../nbs/03_circuits.ipynb #be821e78
-NP = {"transmission_gate": dict(train="plain fingers times length", composition="fingers.times fingers.length times.length"),
-      "inverter": dict(train="plain fingers length", explore="fingers.length", composition="times fingers.times")}
+# %% ../nbs/03_circuits.ipynb #1cfc3f71
+NP = {"transmission_gate": dict(train="plain fingers times length", explore="plain fingers times", composition="fingers.times fingers.length times.length"),
+      "inverter": dict(train="plain fingers length", explore="plain fingers length fingers.length", composition="times fingers.times")}
 
 _few, _rows = (1, 2, 3, 4), {"train": (1, 2, 4, 6), "explore": (3, 5, 7), "parameters": (2, 3, 5, 8), "composition": (2, 4, 6)}
 FINGERS = {"transistor": {p: _few for p in POOLS}, "row_pair": _rows, "row_three": {p: tuple(f for f in v if f < 7) for p, v in _rows.items()}}
@@ -595,11 +596,11 @@ def space(name: str, pool: str) -> list[Spec]:
     return {"cap_array": cap_specs, "total_width": total_specs, "ratio_pair": ratio_specs}[name](pool)
 
 COUNTS = {  # how many of each pool: train, explore, parameters, composition
-    "transistor": (24, 4, 5, 6), "current_mirror": (12, 2, 3, 3), "diff_pair": (9, 0, 3, 1), "common_centroid": (9, 0, 3, 1), "interdigitated": (10, 2, 3, 2),
-    "transmission_gate": (12, 0, 3, 3), "cap_array": (9, 0, 3, 1), "total_width": (16, 6, 6, 3), "diode": (10, 2, 3, 3), "row_pair": (22, 8, 7, 6),
-    "stack_pair": (14, 4, 5, 4), "series": (8, 2, 2, 3), "row_three": (8, 3, 2, 2), "inverter": (12, 3, 4, 2), "ratio_pair": (10, 4, 3, 2)}
+    "transistor": (34, 5, 6, 5), "current_mirror": (14, 2, 4, 3), "diff_pair": (9, 2, 4, 0), "common_centroid": (9, 2, 3, 0), "interdigitated": (10, 0, 4, 1),
+    "transmission_gate": (14, 4, 3, 3), "cap_array": (10, 0, 3, 1), "total_width": (18, 10, 5, 3), "diode": (10, 3, 3, 3), "row_pair": (20, 14, 7, 5),
+    "stack_pair": (14, 10, 5, 3), "series": (8, 5, 2, 2), "row_three": (8, 5, 2, 2), "inverter": (12, 8, 4, 2), "ratio_pair": (10, 7, 3, 2)}
 
-# %% ../nbs/03_circuits.ipynb #41998741
+# %% ../nbs/03_circuits.ipynb #dfe1542c
 def turns(items: list, rng: random.Random) -> list:
     "Specs or problems, shuffled, with compositions taking turns."
     by = defaultdict(list)
@@ -622,7 +623,7 @@ def problem(spec: Spec, pool: str, number: int, rng: random.Random) -> Problem:
     return Problem(id=f"{spec.family}_{'h' if held else 't'}{number:02d}", task="circuits", family=spec.family, prompt=spec.prompt(rng), entry_point="component",
                    reference=spec.program() + "\n", spec=more, split="heldout" if held else "train")
 
-# %% ../nbs/03_circuits.ipynb #e953cbf4
+# %% ../nbs/03_circuits.ipynb #9d64dc91
 def make_problems(
     seed: int = 7,
 ) -> list[Problem]:       # training problems first, then held-out ones, families in order
@@ -640,7 +641,7 @@ def make_problems(
             if want: raise ValueError(f"family {name}, pool {pool}: {want} problems short; widen space() or lower COUNTS")
     return sorted(out, key=lambda p: (p.split == "heldout", [*COUNTS].index(p.family)))
 
-# %% ../nbs/03_circuits.ipynb #88a9f705
+# %% ../nbs/03_circuits.ipynb #2edcdb6f
 def shipped() -> Path:
     "Folder of the problems that ship with the lab."
     return project_root() / "data" / "circuits"
@@ -660,7 +661,7 @@ def load_problems(
     files = [path] if path.suffix == ".jsonl" else [path / f"{s}.jsonl" for s in ("train", "heldout") if split in (None, s)]
     return [p for f in files for p in read_jsonl(f, Problem) if split in (None, p.split)]
 
-# %% ../nbs/03_circuits.ipynb #eecfcba6
+# %% ../nbs/03_circuits.ipynb #1773ac79
 SYSTEM = "You write glayout programs for sky130. Leave the layout in `component`."
 
 def prompt_messages(
@@ -684,7 +685,7 @@ def pick(
     groups = [turns(group, rng) for group in by.values()]
     return [p for row in itertools.zip_longest(*groups) for p in row if p is not None][:n]
 
-# %% ../nbs/03_circuits.ipynb #88bac482
+# %% ../nbs/03_circuits.ipynb #fbb91485
 def family_rows(problems: list[Problem]) -> list[dict[str, Any]]:
     "A row a family: counts, difficulty, lengths in characters, and one prompt."
     out = []
