@@ -112,9 +112,9 @@ def _split_long(lines: list[str], limit: int) -> list[list[str]]:
             used += len(l) + 1
             if used > limit: break
             fits += 1
-        spots = [i for i in range(max(fits // 2, 1), max(fits, 1) + 1) if i < len(lines) and lines[i].strip() and lines[i].lstrip()[0] not in ")]}"] or [max(fits, 1)]
+        spots = [i for i in range(max(fits // 2, 1), max(fits, 1) + 1) if i < len(lines) and lines[i].strip() and lines[i].lstrip()[0] not in ")]}"]
         indent = lambda i: len(lines[i].expandtabs(4)) - len(lines[i].expandtabs(4).lstrip())
-        at = max(spots, key=lambda i: (-indent(i), i)); out.append(lines[:at]); lines = lines[at:]
+        at = max(spots, key=lambda i: (-indent(i), i)) if spots else max(fits, 1); out.append(lines[:at]); lines = lines[at:]
     return [*out, lines] if lines else out
 
 # %% ../nbs/04_corpus.ipynb #6127978b
