@@ -32,6 +32,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import xml.etree.ElementTree as ET
 import zipfile
 from pathlib import Path
@@ -45,7 +46,8 @@ FILES = {  # what is taken out of it: name in our cache -> (path in the wheel, S
     "sky130A_setup.tcl": ("cf_precheck/be_checks/tech/sky130A/sky130A_setup.tcl",
                           "cf712c8673ec3808d6272a59a44a30a678cecbb03a1651f8fa798e03d07f33eb"),
 }
-SECONDS = 60.0  # for one layout
+SECONDS = 60.0  # of CPU for one layout, and PATIENCE times as long by the clock: a busy machine is no reason to give up
+PATIENCE = 10
 MEMORY_MB = 4096  # address space of the KLayout process
 MAX_JOBS = 200  # jobs before a fresh process is started
 MAX_SHAPES = 300_000  # flattened shapes above which a layout is refused, as in drc.py
@@ -175,11 +177,20 @@ end
 '''
 
 
+def _cpu_seconds(pid: int) -> float:
+    "CPU seconds a process has used; 0 where the system does not say."
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 class Deck:
     "One warm KLayout process with the deck. Safe to share between threads; layouts are judged one at a time."
 
     def __init__(self,
-                 seconds: float = SECONDS,  # limit for one layout, in seconds
+                 seconds: float = SECONDS,  # limit for one layout, in seconds of CPU
                  memory_mb: int = MEMORY_MB,  # limit on the process, in MiB of address space
                  ):
         self.seconds, self.memory_mb = seconds, memory_mb
@@ -212,7 +223,7 @@ class Deck:
         self._lines: queue.Queue = queue.Queue()
         threading.Thread(target=self._read, args=(self._process.stdout, self._lines), daemon=True).start()
         self._jobs = 0
-        self._wait(60.0)
+        self._wait(SECONDS)
 
     @staticmethod
     def _read(pipe, lines):
@@ -225,11 +236,16 @@ class Deck:
         lines.put("died " + tail[-300:])
 
     def _wait(self, seconds: float) -> str:
-        try:
-            word = self._lines.get(timeout=seconds)
-        except queue.Empty:
-            self._stop()
-            raise DeckTimeout(f"the full deck took more than {seconds:g} s") from None
+        begun, spent, word = time.monotonic(), _cpu_seconds(self._process.pid), None
+        while word is None:
+            try:
+                word = self._lines.get(timeout=min(0.5, seconds))
+            except queue.Empty:
+                waited, used = time.monotonic() - begun, _cpu_seconds(self._process.pid) - spent
+                if used > seconds or waited > PATIENCE * seconds:
+                    self._stop()
+                    raise DeckTimeout(f"the full deck took more than {seconds:g} s of CPU" if used > seconds else
+                                      f"the full deck gave no answer in {waited:.0f} s") from None
         if word.startswith("died"):
             self._stop()
             raise DeckFailed(f"KLayout ended while judging this layout: {word[5:] or 'it left no message'}")
