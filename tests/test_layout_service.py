@@ -238,5 +238,5 @@ def test_pictures(service):
     assert reds[0] == 0 and reds[1] > 200
     [empty] = service.verify([(HEAD + "component = Component()", NMOS)], keep_gds=True)
     assert service.render(empty["gds"])[:4] == b"\x89PNG"
-    with pytest.raises(ValueError, match="no GDS"):
+    with pytest.raises(ValueError, match="cannot be drawn"):
         service.render(b"nonsense")

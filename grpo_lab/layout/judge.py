@@ -37,7 +37,9 @@ def read_layout(gds: bytes):
         raise Refused("the file is no GDS stream")
     fd = os.memfd_create("layout.gds")
     try:
-        os.write(fd, gds) if len(gds) < 1 << 20 else _write_all(fd, gds)
+        view = memoryview(gds)
+        while view:
+            view = view[os.write(fd, view):]
         layout = db.Layout()
         try:
             layout.read(f"/proc/self/fd/{fd}")
@@ -65,12 +67,6 @@ def read_layout(gds: bytes):
     return layout, top
 
 
-def _write_all(fd, data):
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view):]
-
-
 def judge(gds: bytes, netlist: str, drc: str = "rules") -> dict:
     "DRC and LVS of one layout against the trusted netlist."
     from . import lvs
@@ -82,7 +78,7 @@ def judge(gds: bytes, netlist: str, drc: str = "rules") -> dict:
     return {"drc": found, "lvs": lvs.compare(layout, top, netlist)}
 
 
-def _serve(requests, replies, die_with_parent: bool) -> None:
+def _serve(requests, replies) -> None:
     import klayout.db  # noqa: F401
     from . import drc, lvs, render  # noqa: F401  loaded before the first request
     _send(replies, {"ready": True})
@@ -92,6 +88,7 @@ def _serve(requests, replies, die_with_parent: bool) -> None:
             return
         header = json.loads(requests.read(struct.unpack(">I", head)[0]))
         blob = requests.read(header["bytes"])
+        signal.setitimer(signal.ITIMER_PROF, header["cpu"])  # computing time; the signal ends this process
         signal.setitimer(signal.ITIMER_REAL, header["seconds"] + 5)  # nobody waits longer: end, whoever is left
         body = b""
         try:
@@ -110,6 +107,7 @@ def _serve(requests, replies, die_with_parent: bool) -> None:
         except BaseException:
             answer = {"error": traceback.format_exc()[-3000:]}
         signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         _send(replies, answer, body)
 
 
@@ -128,11 +126,12 @@ def main() -> None:
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's to handle
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints stays out of the replies
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
-    _serve(os.fdopen(os.dup(0), "rb"), replies, True)
+    _serve(os.fdopen(os.dup(0), "rb"), replies)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class Extracted:
     "Devices and nets found in a layout. Keeps the LayoutToNetlist and the Layout alive: KLayout crashes without them."
 
     def __init__(self, layout: db.Layout, top: db.Cell):
-        self.layout, self.top = layout, top
+        self.layout, self.top, self.looked = layout, top, 0
         self.l2n, self.regions = _extract(layout, top)
         self.devices = merge(list(self._devices()))
 
@@ -70,7 +70,8 @@ class Extracted:
     def boxes_of(self, key) -> list:
         "Where a net is: bounding boxes of its wiring in um, largest first."
         net = self.nets.get(key)
-        if net is None:
+        self.looked += 1
+        if net is None or self.looked > MAX_BOXES:  # a wreck of a layout has hundreds: some are enough
             return []
         boxes = []
         for name in ("met5", "met4", "met3", "met2", "met1", "li1", "poly"):

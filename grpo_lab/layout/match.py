@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from .spice import Device
 
 RELATIVE, ABSOLUTE = 0.01, 0.011  # tolerance on sizes: 1 %, 11 nm (glayout snaps to 10 nm), whichever is larger
-BUDGET = 2000  # choices tried among devices that look alike before two circuits count as different
+BUDGET = 3_000_000  # devices and nets coloured in the search among devices that look alike, before giving up: seconds
 
 
 _ROLES = {"mimcap": ("plate", "plate")}
@@ -95,14 +95,14 @@ def _isomorphic(a: Graph, b: Graph, colours_a, colours_b, budget: list) -> bool:
         if now == classes:
             break
         classes = now
+        budget[0] -= len(da) + len(na)
+        if budget[0] < 0:
+            return False
         da, na = a.refine(da, na)
         db_, nb = b.refine(db_, nb)
     alike = [colour for colour, count in Counter(da).items() if count > 1]
     if not alike:  # every device has one partner, and nets are told apart by their devices or truly interchangeable
         return True
-    budget[0] -= 1
-    if budget[0] < 0:
-        return False
     colour = min(alike, key=lambda c: (Counter(da)[c], c))
     first = da.index(colour)
     marked = list(da)
@@ -154,8 +154,11 @@ def match(layout: list, reference: list) -> Mismatch:
         if now == classes:
             break
         classes = now
-    if _isomorphic(a, b, colours_a, colours_b, [BUDGET]):
-        return Mismatch([], [], [], [])
+    try:
+        if _isomorphic(a, b, colours_a, colours_b, [BUDGET]):
+            return Mismatch([], [], [], [])
+    except RecursionError:  # hundreds of interchangeable devices: no circuit of ours
+        pass
     return Mismatch([], [], [], [], "the parts agree one by one but are not wired as the same circuit")
 
 

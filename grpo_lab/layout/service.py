@@ -11,10 +11,12 @@ the candidate it was busy with, and is replaced.
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
 import os
 import queue
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -29,6 +31,7 @@ from . import spice
 GDS_BYTES = 16 << 20  # longest layout accepted
 CACHE = 8192  # verdicts kept
 LOG = 4000  # characters of log kept
+PATIENCE = 4  # a process that was kept from computing (busy machine) may take this many times its limit by the clock
 _ROOT = str(Path(__file__).resolve().parents[2])
 _BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from grpo_lab.layout.judge import main; main()"
 
@@ -48,15 +51,16 @@ class _Died(Exception):
 class Judge:
     "One judge process; started when first needed, started again after it died or hung. Not thread-safe."
 
-    def __init__(self, python: str, seconds: float, memory_mb: int):
-        self.python, self.seconds, self.memory_mb = python, seconds, memory_mb
+    def __init__(self, python: str, cpu: float, memory_mb: int):
+        self.python, self.cpu, self.memory_mb = python, cpu, memory_mb
+        self.seconds = PATIENCE * cpu
         self.process, self.started = None, 0
 
     def ask(self, header: dict, blob: bytes = b"") -> tuple:
         "Send a request, wait for the reply: (answer, bytes). Raises _Died after stopping the process."
         if self.process is None or self.process.poll() is not None:
             self._start()
-        header = {**header, "bytes": len(blob), "seconds": self.seconds}
+        header = {**header, "bytes": len(blob), "cpu": self.cpu, "seconds": self.seconds}
         data = json.dumps(header).encode()
         deadline = time.monotonic() + self.seconds
         try:
@@ -118,6 +122,8 @@ class Judge:
         code = self.stop()
         if how == "timeout":
             raise _Died("timeout", f"DRC and LVS took more than {self.seconds:g} s")
+        if code == -signal.SIGPROF:
+            raise _Died("timeout", f"DRC and LVS took more than {self.cpu:g} s of computing")
         if code == 77:
             raise _Died("memory", "DRC and LVS ran out of memory")
         raise _Died("timeout", f"the judge died on this layout (exit status {code})")
@@ -155,7 +161,7 @@ class LayoutService:
     def __init__(self,
                  workers: int = 2,  # programs at a time; as many builders and judges
                  drc: str = "rules",  # rules (in process) | full (foundry deck, KLayout program) | none
-                 seconds: float = 10.0,  # for building one program; DRC and LVS have as long again, 20 at least
+                 seconds: float = 10.0,  # for building one program; DRC and LVS have 20 s of computing, or this if longer
                  memory_mb: int = 2048,  # for building one program, on top of the warm interpreter; likewise for judging
                  strength: str = "strong",  # weakest sandbox accepted: strong | no-landlock | no-seccomp | none
                  python: str | None = None,  # layout interpreter; None finds it, or makes it (minutes, once)
@@ -165,6 +171,7 @@ class LayoutService:
         if drc not in ("rules", "full", "none"):
             raise ValueError(f"drc must be rules, full or none, not {drc!r}")
         from grpo_lab.sandbox import Limits, Pool
+        self._pid, self._failures = os.getpid(), 0
         self.workers, self.drc, self.seconds = workers, drc, seconds
         self.python = python or _env.layout_python()
         self._decks, self._deck_lock = queue.LifoQueue(), threading.Lock()
@@ -250,13 +257,20 @@ class LayoutService:
         "KLayout's picture of a layout. Raises ValueError where the bytes are no layout that can be drawn."
         header = {"op": "render", "boxes": [list(map(float, b)) for b in boxes], "width": int(width), "height": int(height),
                   "legend": bool(legend)}
-        answer, png = self._threads.submit(self._ask, header, bytes(gds)).result()
+        try:
+            answer, png = self._threads.submit(self._ask, header, bytes(gds)).result()
+        except _Died as e:
+            raise ValueError(f"the layout cannot be drawn: {e}") from e
+        if "error" in answer:
+            raise LayoutError(f"the picture could not be drawn: {answer['error']}")
         if "refused" in answer:
-            raise ValueError(answer["refused"])
+            raise ValueError(f"the layout cannot be drawn: {answer['refused']}")
         return png
 
     def close(self):
         "End every process now."
+        if os.getpid() != self._pid:  # a fork of the process that owns them
+            return
         self._closed = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.pool.close()
@@ -290,7 +304,13 @@ class LayoutService:
 
     def _verify(self, code: str, netlist: str) -> dict:
         start = time.monotonic()
-        outcome = self.pool.run(code.encode("utf-8", "replace"))
+        payload = code.encode("utf-8", "replace")
+        outcome = self.pool.run(payload)
+        if outcome.status == "timeout" and outcome.cpu < 0.6 * self.seconds:  # starved rather than slow: once more
+            outcome = self.pool.run(payload, dataclasses.replace(self.pool.limits, seconds=PATIENCE * self.seconds))
+        self._failures = self._failures + 1 if outcome.reason == "sandbox" else 0
+        if self._failures > 4:
+            raise LayoutError(f"the sandbox keeps failing: {outcome.log}")
         if outcome.status == "ok":
             kind, body = outcome.reply[:1], outcome.reply[1:]
             if kind == b"G":
@@ -301,8 +321,6 @@ class LayoutService:
                     verdict["log"] = _cut(outcome.log)
             else:
                 verdict = self._failed(*_message(kind, body), netlist)
-        elif outcome.reason == "sandbox":
-            raise LayoutError(outcome.log)
         else:
             verdict = self._failed(outcome.status, outcome.log, netlist)
         verdict["seconds"] = round(time.monotonic() - start, 3)
@@ -314,6 +332,8 @@ class LayoutService:
             answer, _ = self._ask({"op": "judge", "netlist": netlist, "drc": "rules" if self.drc == "rules" else "none"}, gds)
         except _Died as e:
             return self._failed(e.status, str(e), netlist)
+        if "error" in answer:  # a layout nobody thought of: its author's loss, and the trace is in the log
+            return self._failed("runtime_error", f"the judge failed on this layout\n{answer['error']}", netlist)
         if "refused" in answer:
             return self._failed("runtime_error", answer["refused"], netlist)
         drc, lvs = answer["drc"], answer["lvs"]
@@ -332,8 +352,6 @@ class LayoutService:
             answer, body = judge.ask(header, blob)
         finally:
             self._judges.put(judge)
-        if "error" in answer:
-            raise LayoutError(f"the judge failed: {answer['error']}")
         return answer, body
 
     def _full(self, gds: bytes) -> list:
