@@ -1,10 +1,15 @@
-"""The sample of `drc_agreement.py`: more than 100 layout programs, clean and dirty, each with its intended circuit.
+"""The sample of `drc_agreement.py`: some 300 layout programs, clean and dirty, each with its intended circuit.
 
-A sample is (name, program, intended). `intended` is the program whose own netlist the layout is compared with: the same
-program where it is right, the right one where it is broken, and None where there is no circuit (bare shapes).
+A sample is (name, program, intended). `intended` is a SPICE netlist, or the program whose own netlist the layout is
+compared with (the same program where it is right, the right one where it is broken), or None where there is no circuit.
 Everything is drawn from one seed, so the sample is the same on every machine.
 """
+import json
 import random
+import re
+from pathlib import Path
+
+PROBLEMS = Path(__file__).resolve().parents[1] / "data" / "circuits"
 
 HEAD = "from glayout import *\nfrom glayout.backend import Component, rectangle\n"
 CELLS = "from glayout.cells import current_mirror, diff_pair, flipped_voltage_follower, transmission_gate\n"
@@ -97,6 +102,13 @@ def placed(rng) -> list:
     return out
 
 
+JOINED = """.subckt PAIR DA GA DB GB S B
+XA1 DA GA S B sky130_fd_pr__nfet_01v8 l=0.15 w=3 m=2
+XB1 DB GB S B sky130_fd_pr__nfet_01v8 l=0.15 w=3 m=2
+.ends PAIR
+"""
+
+
 def routed(rng) -> list:
     "Two devices routed by the program: right, route forgotten, wrong port, wrong kind of route."
     start = (HEAD + "component = Component()\n"
@@ -109,7 +121,8 @@ def routed(rng) -> list:
               'component << L_route(sky130, a.ports["multiplier_0_drain_N"], b.ports["multiplier_0_source_W"])',
               'component << smart_route(sky130, a.ports["multiplier_0_gate_E"], b.ports["multiplier_0_gate_W"])',
               'component << straight_route(sky130, a.ports["multiplier_0_source_E"], b.ports["multiplier_0_source_W"], width=0.1)']
-    return [(f"route {i}, x {dx}", start.format(dx=dx) + r + "\n", None) for i, r in enumerate(routes) for dx in (8, 12)]
+    out = [(f"route {i}, x {dx}", start.format(dx=dx) + r + "\n", JOINED) for i, r in enumerate(routes) for dx in (8, 12)]
+    return out + [("route forgotten", start.format(dx=12), JOINED)]
 
 
 def shapes(rng) -> list:
@@ -143,7 +156,50 @@ def shapes(rng) -> list:
     return out
 
 
+def problems(rng, right: int = 28, broken: int = 84) -> list:
+    "Reference programs of the shipped circuit problems, as they are and with one mistake each."
+    rows = [json.loads(line) for name in ("train", "heldout") for line in (PROBLEMS / f"{name}.jsonl").read_text().splitlines()]
+    rng.shuffle(rows)
+    out = [(f"{r['id']}", r["reference"], r["spec"]["netlist"]) for r in rows[:right]]
+    for r in (rows * 2)[right:]:
+        if broken and (code := spoil(r["reference"], rng)) != r["reference"]:
+            out.append((f"{r['id']} spoiled", code, r["spec"]["netlist"]))
+            broken -= 1
+    return out
+
+
+def spoil(code: str, rng) -> str:
+    "One mistake of the kinds that models make: a number, a port, a forgotten line, another device, a shape too many."
+    lines = code.rstrip("\n").split("\n")
+    body = [i for i, line in enumerate(lines) if not line.startswith(("from", "import", "component = Component()"))]
+    way = rng.choice(["number", "number", "number", "near", "near", "port", "line", "device", "shape", "option"])
+    i = rng.choice(body)
+    if way == "number" and (hits := list(re.finditer(r"(?<![\w.])\d+(\.\d+)?(?![\w.])", lines[i]))):
+        m = rng.choice(hits)
+        value = float(m.group()) * rng.choice([0.3, 0.5, 0.8, 1.3, 2]) + rng.choice([0, 0, 0.07])
+        lines[i] = lines[i][:m.start()] + (str(max(1, round(value))) if "." not in m.group() and rng.random() < 0.7 else f"{value:.2f}") + lines[i][m.end():]
+    elif way == "near":
+        for k in body:
+            lines[k] = re.sub(r"(move[xy]\()(\w+\.[xy]size \+ )?(\d+(\.\d+)?)", lambda m: f"{m[1]}{m[2] or ''}{float(m[3]) * rng.choice([0.2, 0.5, 0.7, 0.85]):.2f}", lines[k])
+    elif way == "port":
+        old, new = rng.sample(["source", "drain", "gate"], 2)
+        lines[i] = lines[i].replace(old, new, 1)
+    elif way == "line" and len(body) > 1:
+        del lines[rng.choice(body[1:])]
+    elif way == "device":
+        old, new = rng.choice([("nmos", "pmos"), ("nfet", "pfet"), ("fingers", "multipliers"), ("columns", "rows")])
+        lines = "\n".join(lines).replace(old, new).split("\n")
+    elif way == "option":
+        lines[i] = re.sub(r"(nmos|pmos)\(sky130", rf"\1(sky130, {rng.choice(['sd_rmult=2', 'rmult=2', 'with_tie=False', 'gate_rmult=3', 'length=0.15', 'with_dummy=False'])}", lines[i])
+    elif way == "shape":
+        layer, size = rng.choice(["met1", "met2", "met3", "poly"]), rng.choice([(0.1, 2), (0.3, 0.3), (4, 0.2), (1, 5)])
+        lines += ["from glayout.backend import rectangle", "top = component", "from glayout.backend import Component", "component = Component()",
+                  "component << top", f"r = component << rectangle(size={size}, layer=sky130.get_glayer({layer!r}))",
+                  f"r.movex({rng.uniform(-5, 5):.2f}).movey({rng.uniform(-5, 5):.2f})"]
+    return "\n".join(lines) + "\n"
+
+
 def samples(seed: int = 7) -> list:
     "All samples, in a fixed order."
     rng = random.Random(seed)
-    return [s for part in (devices, cells, wrong_sizes, placed, routed, shapes) for s in part(rng)]
+    return [s for part in (devices, cells, wrong_sizes, placed, routed, shapes, problems) for s in part(rng)]
