@@ -15,23 +15,22 @@ import types
 from . import codec, wire
 from .zygote import DATA, explain, flush
 
-STDLIB = """abc argparse array ast base64 binascii bisect calendar cmath collections collections.abc concurrent.futures
-contextlib copy csv ctypes dataclasses datetime decimal difflib email enum fnmatch fractions functools gc glob hashlib heapq hmac html
-inspect io itertools json keyword logging math numbers operator os pathlib pickle pprint queue random re
-secrets shutil signal socket statistics string struct subprocess tempfile textwrap threading time timeit tokenize
-traceback types typing unicodedata unittest uuid warnings weakref zlib zoneinfo multiprocessing
-encodings.idna encodings.latin_1 encodings.ascii encodings.utf_16 encodings.utf_32 encodings.hex_codec
-encodings.rot_13 encodings.unicode_escape encodings.raw_unicode_escape stringprep getopt locale platform sched
-shelve asyncio sqlite3 xml.etree.ElementTree urllib.parse ipaddress graphlib cProfile pdb turtle _strptime
-opcode dis code codeop colorsys doctest linecache mimetypes mmap netrc numbers optparse posixpath ntpath reprlib
-symtable sysconfig trace""".split()
+# Imported before the fork; the rest of the pure standard library waits on the shelf (shelf.py). Each megabyte
+# and each shared library here is paid for at every fork, so this is what programs really use.
+STDLIB = """abc array ast bisect calendar cmath collections collections.abc contextlib copy csv ctypes dataclasses datetime decimal enum
+fractions functools gc hashlib heapq inspect io itertools json math mmap numbers operator os pathlib pickle pprint random re
+resource select signal socket statistics string struct subprocess tempfile textwrap threading time traceback types typing unicodedata
+warnings weakref zlib _strptime linecache tokenize keyword token cProfile sched secrets stringprep fcntl termios _queue _multiprocessing
+encodings.idna encodings.latin_1 encodings.ascii""".split()
 
 
 def prepare():
-    "Import what programs import: most of the standard library, and numpy where it is installed."
+    "Import what programs import: much of the standard library, and numpy where it is installed."
     for name in STDLIB + ["numpy", "numpy.random", "numpy.linalg"]:
         try: importlib.import_module(name)
         except Exception: pass
+    from .shelf import Shelf
+    Shelf().fill()
     sys.setrecursionlimit(1000)
 
 
@@ -160,7 +159,8 @@ def run(payload):
     for part in job.get("setup") or (): exec(compile(part, "<setup>", "exec", dont_inherit=True), space)
     code = compile(job["code"], "<program>", "exec", dont_inherit=True)
     exec(code, space)
-    wire.send(DATA, b"V", b"")
+    flush()
+    wire.send(DATA, b"V", _encode(_serve(space, ("bind", job.get("names") or []))))
     while True:
         kind, body = wire.recv(DATA, 1 << 31)
         try:

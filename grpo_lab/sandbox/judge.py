@@ -163,7 +163,7 @@ class Remote:
 
     def request(self, op, *args):
         if self.over: raise Gone()
-        self.job.send(b"C", self.encode((op,) + args))
+        if op is not None: self.job.send(b"C", self.encode((op,) + args))
         while True:
             kind, body = self._receive()
             try:
@@ -282,9 +282,9 @@ def names(tests, setup, entry_point=None):
 def bind(remote, wanted, entry):
     "Stand-ins for the wanted names that the program has."
     space = {}
-    if not wanted: return space
-    found = remote.ask("bind", sorted(wanted))
-    if type(found) is not dict: raise Gone()
+    answer = remote.request(None)                     # the program's first word, once it is loaded
+    found = remote._value(answer)
+    if type(found) is not dict: remote.over = (None, "protocol"); raise Gone()
     for name, what in found.items():
         if name not in wanted or type(what) is not tuple or len(what) != 2: continue
         kind, value = what
@@ -367,15 +367,12 @@ class Case:
             if self.used >= s["timeout"]: return self.stop("timeout", i)
             if remote is None:
                 job = worker.start(self.limits())
-                job.send(b"J", json.dumps({"code": s["code"], "setup": s["shared_setup"]}).encode())
+                job.send(b"J", json.dumps({"code": s["code"], "setup": s["shared_setup"], "names": sorted(wanted)}).encode())
                 remote = Remote(job)
                 try:
                     signal.setitimer(signal.ITIMER_PROF, self.left() + 0.2)
-                    kind, body = remote._receive()
-                    if kind != b"V": remote.over = (None, "protocol"); raise Gone()
-                    if s["mode"] == "candidate": space = {}
-                    else:
-                        space = bind(remote, wanted, entry)
+                    space = bind(remote, wanted, entry)
+                    if s["mode"] != "candidate":
                         given = dict(space)
                         space["__name__"] = "tests"
                         exec(setup, space)

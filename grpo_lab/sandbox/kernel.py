@@ -45,7 +45,7 @@ def prctl(option, a=0, b=0, c=0, d=0):
     return _check(libc().prctl(ctypes.c_int(option), z(a), z(b), z(c), z(d)), f"prctl({option})")
 
 
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = 1, 4, 24, 38, 47
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 1, 4, 24, 38
 
 # ------------------------------------------------------------------ system call numbers (x86-64, aarch64)
 _X, _A = {}, {}
@@ -99,7 +99,7 @@ KILL = """ptrace process_vm_readv process_vm_writev execve execveat io_uring_set
 bpf userfaultfd unshare setns mount umount2 pivot_root chroot keyctl add_key request_key perf_event_open kcmp
 pidfd_open pidfd_getfd pidfd_send_signal memfd_create memfd_secret init_module finit_module kexec_load
 kexec_file_load reboot open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr process_madvise""".split()
-_LD, _JEQ, _JGE, _JSET, _RET = 0x20, 0x15, 0x35, 0x45, 0x06
+_LD, _JA, _JEQ, _JGE, _JSET, _RET = 0x20, 0x05, 0x15, 0x35, 0x45, 0x06
 _OK, _DIE, _ERR = 0x7FFF0000, 0x80000000, 0x00050000
 EPERM, ENOSYS, ENOTTY = 1, 38, 25
 
@@ -123,10 +123,10 @@ def seccomp_program(arch=ARCH, files=False):
     ins(_LD, 4); ins(_JEQ, AUDIT_ARCH[arch], 1, 0); ins(_RET, _DIE)            # another ABI: die
     ins(_LD, 0)
     if arch == "x86_64": ins(_JGE, 0x40000000, 0, 1); ins(_RET, _DIE)          # x32: die
-    for name in ALLOW + (ALLOW_FILES if files else []):
-        when(name, lambda: ins(_RET, _OK))
-    for name in KILL:
-        when(name, lambda: ins(_RET, _DIE))
+    plain = {t[name]: _OK for name in ALLOW + (ALLOW_FILES if files else []) if name in t}
+    plain.update({t[name]: _DIE for name in KILL if name in t})
+    if "clone3" in t: plain[t["clone3"]] = _ERR | ENOSYS
+    if files: plain.update({t[name]: _OK for name in ("mmap", "mprotect")})
 
     def no_exec(): arg(2); ins(_JSET, 4, 0, 1); ins(_RET, _ERR | EPERM); ins(_RET, _OK)     # W^X: no new code
     if not files:
@@ -134,8 +134,6 @@ def seccomp_program(arch=ARCH, files=False):
 
         def empty_path(): arg(3); ins(_JSET, 0x1000, 0, 1); ins(_RET, _OK); ins(_RET, _ERR | EPERM)
         when("newfstatat", empty_path)                                          # what glibc's fstat calls
-    else:
-        when("mmap", lambda: ins(_RET, _OK)); when("mprotect", lambda: ins(_RET, _OK))
 
     def few_commands():
         arg(1)
@@ -150,8 +148,25 @@ def seccomp_program(arch=ARCH, files=False):
         ins(_RET, _OK)
     when("prlimit64", own_limits_read_only)
     when("ioctl", lambda: ins(_RET, _ERR | ENOTTY))                             # isatty() answers no
-    when("clone3", lambda: ins(_RET, _ERR | ENOSYS))
-    ins(_RET, _ERR | EPERM)                                                     # everything else: refused
+    # the rest by halving: a chain of a hundred comparisons would be walked at every install, for every number
+    other = _ERR | EPERM                                                        # everything else: refused
+
+    def halve(spans):
+        "Instructions that send a number to its action; spans are (first number, action), ascending."
+        if len(spans) == 1: return [(_RET, spans[0][1], 0, 0)]
+        mid = len(spans) // 2
+        low, high = halve(spans[:mid]), halve(spans[mid:])
+        if len(low) < 256: return [(_JGE, spans[mid][0], len(low), 0)] + low + high
+        return [(_JGE, spans[mid][0], 0, 1), (_JA, len(low), 0, 0)] + low + high
+    spans = [(0, other)]
+    for n in sorted(plain):
+        if spans[-1][0] == n: spans[-1] = (n, plain[n])
+        else: spans.append((n, plain[n]))
+        spans.append((n + 1, other))
+    merged = []
+    for first, action in spans:
+        if not merged or merged[-1][1] != action: merged.append((first, action))
+    for code, k, jt, jf in halve(merged): ins(code, k, jt, jf)
     return b"".join(out)
 
 
@@ -213,14 +228,16 @@ def landlock_restrict(ruleset):
 
 # ------------------------------------------------------------------ identity and limits
 def drop_capabilities():
-    "Empty every capability set: bounding (where allowed), ambient, effective, permitted, inheritable."
+    "Empty the effective, permitted and inheritable sets (and with them the ambient one)."
+    head = struct.pack("=Ii", 0x20080522, 0)
+    syscall("capset", ctypes.c_char_p(head), ctypes.c_char_p(b"\0" * 24))
+
+
+def drop_bounding():
+    "Empty the bounding set where that is allowed: nothing this process or its children execute can regain a capability."
     for cap in range(64):
         try: prctl(PR_CAPBSET_DROP, cap)
         except OSError: break                       # past the last capability, or not allowed to drop
-    try: prctl(PR_CAP_AMBIENT, 4)
-    except OSError: pass
-    head = struct.pack("=Ii", 0x20080522, 0)
-    syscall("capset", ctypes.c_char_p(head), ctypes.c_char_p(b"\0" * 24))
 
 
 def become_nobody(uid):

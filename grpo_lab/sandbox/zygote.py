@@ -45,9 +45,6 @@ def harden(spec, state):
         if scratch: k.landlock_allow(ruleset, scratch, True, state["landlock"])
         for path in spec.get("readable") or (): k.landlock_allow(ruleset, path, False, state["landlock"])
     if scratch and os.geteuid() == 0: os.chown(scratch, state["uid"], state["uid"])
-    try:
-        with open("/proc/self/oom_score_adj", "w") as f: f.write("1000")
-    except OSError: pass
     k.set_limits(state["base"] + (spec["memory_mb"] << 20), spec["seconds"], spec.get("file_bytes", 0))
     k.become_nobody(state["uid"])
     k.prctl(k.PR_SET_DUMPABLE, 0)
@@ -174,6 +171,10 @@ def main(control, config):
         if state["landlock"]:
             fd = kernel.landlock_ruleset(state["landlock"])
             state["ruleset"] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH); os.close(fd)
+        kernel.drop_bounding()
+        try:                                             # when memory runs out, this family goes first
+            with open("/proc/self/oom_score_adj", "w") as f: f.write("1000")
+        except OSError: pass
         gc.collect(); gc.freeze()
         state["base"] = vmsize()
         doors = self_test(state)
