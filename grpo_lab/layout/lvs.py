@@ -171,11 +171,16 @@ def _device_details(found: Extracted, reference, lost_a: list, lost_b: list) -> 
                 details.append(_detail("device size", f"device {name} should be {wanted.describe()}, the layout has "
                                        f"{device.describe()}", 2, device.boxes))
         else:
-            details.append(_detail("device missing", f"device {wanted.describe()} ({name}) is missing", 1))
+            details.append(_detail("device missing", f"device {wanted.describe()} ({name}) is missing{_dummy(wanted)}", 1))
     for index in extra:
         device = found.devices[index]
-        details.append(_detail("device extra", f"device {device.describe()} is not in the netlist", 1, device.boxes))
+        details.append(_detail("device extra", f"device {device.describe()} is not in the netlist{_dummy(device)}", 1, device.boxes))
     return details
+
+
+def _dummy(device: Device) -> str:
+    "A word on transistors that do nothing but keep their neighbours company."
+    return ": dummy transistors, all terminals on the bulk" if device.kind != "mimcap" and len(set(device.nets)) == 1 else ""
 
 
 def _terminals(graph: Graph, net) -> Counter:
@@ -211,6 +216,13 @@ def _net_details(found: Extracted, reference, nets_a: list, nets_b: list) -> lis
             for part in parts:
                 there.pop(part)
             here.pop(net)
+    pairs = sorted(((-sum((terminals & here[other]).values()), str(net), net, other) for net, terminals in there.items()
+                    for other in here if terminals & here[other]), key=lambda p: p[:2])
+    for _, _, net, other in pairs:  # the same net, nearly: say what is too much and what is lacking
+        if net in there and other in here:
+            wanted, got = there.pop(net), here.pop(other)
+            said = [f"{verb} {_spell(what)}" for verb, what in (("also has", got - wanted), ("lacks", wanted - got)) if what]
+            details.append(_detail("net differs", f"net {net}: the layout's net {' and '.join(said)}", 2, found.boxes_of(other)))
     for net, terminals in there.items():
         details.append(_detail("net missing", f"net {net}: no net of the layout connects {_spell(terminals)}", 1))
     for net, terminals in here.items():
