@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['group_advantages', 'lab_grpo_trainer', 'grpo_config', 'order_problems', 'ledger_writer', 'train_grpo']
 
-# %% ../nbs/11_grpo.ipynb #2995e5a6
+# %% ../nbs/11_grpo.ipynb #24344743
 import json, time
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from .config import GRPO, Settings
 from .ledger import REWARD_PREFIX, Ledger, ledger_row
 from .records import Completion, Problem, Verdict
 
-# %% ../nbs/11_grpo.ipynb #4bb027d9
+# %% ../nbs/11_grpo.ipynb #4e5bee08
 def group_advantages(
     rewards: torch.Tensor,      # [groups * G], group by group
     num_generations: int,       # G
@@ -28,7 +28,7 @@ def group_advantages(
     std = rewards.float().std() if scale == "batch" and len(rewards) > 1 else r.std(1, keepdim=True) if num_generations > 1 else torch.zeros_like(r)
     return (centred / (std + eps)).flatten()
 
-# %% ../nbs/11_grpo.ipynb #e39af4c5
+# %% ../nbs/11_grpo.ipynb #f1a2d5bb
 def lab_grpo_trainer():
     "The lab's subclass of `trl.GRPOTrainer` (made on first use: importing TRL takes seconds)."
     from trl import GRPOTrainer
@@ -83,7 +83,7 @@ def lab_grpo_trainer():
             return torch.cat([p[0] for p in parts])[:, -logits_to_keep:], torch.cat([p[1] for p in parts])[:, -logits_to_keep:] if compute_entropy else None, None
     return LabGRPOTrainer
 
-# %% ../nbs/11_grpo.ipynb #2fb9e3d2
+# %% ../nbs/11_grpo.ipynb #682577f9
 def grpo_config(
     cfg: GRPO, out: Path, seed: int,
     gradient_checkpointing: bool = False,
@@ -98,25 +98,23 @@ def grpo_config(
         use_vllm=cfg.sampler == "vllm", vllm_mode=cfg.vllm_mode, logging_steps=1, save_strategy="steps" if cfg.save_steps else "no", save_steps=cfg.save_steps or 500, save_total_limit=1, report_to=[], disable_tqdm=True,
         gradient_checkpointing=gradient_checkpointing, dataloader_pin_memory=torch.cuda.is_available(), logging_nan_inf_filter=False)
 
-# %% ../nbs/11_grpo.ipynb #69ac593c
+# %% ../nbs/11_grpo.ipynb #7bb1dc76
 def order_problems(
     problems: list[Problem], steps: int,   # optimiser steps
     cfg: GRPO, seed: int,
-    solve_rate: dict[str, float] | None = None,   # problem id -> share of samples solved so far
+    solved: frozenset[str] = frozenset(),  # ids of problems the student solved at its last attempt
 ) -> list[Problem]:                        # steps * prompts_per_step problems
     "The problems of every step in a row; whole passes are shuffled by `seed`."
     import random
     rng, need, out = random.Random(seed), steps * cfg.prompts_per_step, []
-    if cfg.curriculum == "solve_rate" and solve_rate:
-        useful = [p for p in problems if 0 < solve_rate.get(p.id, 0) < 1]; rest = [p for p in problems if p not in useful and solve_rate.get(p.id, 0) == 0]
-        problems = useful + rest[: max(0, cfg.prompts_per_step - len(useful))]
+    if cfg.curriculum == "unsolved": problems = [p for p in problems if p.id not in solved] or problems
     while len(out) < need:
         turn = list(problems); rng.shuffle(turn)
         if cfg.curriculum == "difficulty": turn.sort(key=lambda p: p.spec.get("difficulty", 1))
         out += turn
     return out[:need]
 
-# %% ../nbs/11_grpo.ipynb #c2f3701c
+# %% ../nbs/11_grpo.ipynb #94a7db78
 def ledger_writer(ledger: Ledger, stage: str, problems: dict[str, Problem], reward, num_generations: int):
     "A function for `on_batch`: one ledger part an optimiser step."
     def write(trainer, inputs, out):
@@ -131,7 +129,7 @@ def ledger_writer(ledger: Ledger, stage: str, problems: dict[str, Problem], rewa
         ledger.write(stage, rows, f"step-{step:06d}")
     return write
 
-# %% ../nbs/11_grpo.ipynb #c36eceec
+# %% ../nbs/11_grpo.ipynb #d928e040
 def train_grpo(
     settings: Settings,
     problems: list[Problem],          # training problems
@@ -142,7 +140,7 @@ def train_grpo(
     messages,                         # problem -> chat messages
     stage: str = "3_grpo", seed: int = 0,
     log: str | Path | None = None,    # file for the curves
-    solve_rate: dict[str, float] | None = None,
+    solved: frozenset[str] = frozenset(),   # for grpo.curriculum=unsolved
     callbacks: tuple = (),
 ) -> dict:                            # steps, completions, tokens, seconds, first and last mean reward
     "GRPO on verified rewards; saves adapter and merged model, writes a ledger part a step."
@@ -154,7 +152,7 @@ def train_grpo(
     if not problems: raise ValueError("there are no training problems for GRPO")
     start, cfg, folder = time.perf_counter(), settings.grpo, Path(out).parent / f".{Path(out).name}-trainer"
     steps = cfg.max_steps if cfg.max_steps > 0 else max(1, round(cfg.num_train_epochs * len(problems) / cfg.prompts_per_step) * cfg.num_iterations)
-    order = order_problems(problems, -(-steps // cfg.num_iterations), cfg, seed, solve_rate); reward = VerifiedReward(problems, verifier)
+    order = order_problems(problems, -(-steps // cfg.num_iterations), cfg, seed, frozenset(solved)); reward = VerifiedReward(problems, verifier)
     rows = Dataset.from_list([{"prompt": messages(p), "problem_id": p.id} for p in order])
     args = grpo_config(cfg.model_copy(update={"max_steps": steps}), folder, seed, settings.student.gradient_checkpointing)
     for_training(model); keep_freed_memory()
