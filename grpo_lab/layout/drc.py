@@ -311,10 +311,11 @@ class _Shapes:
 def _adjacent(s, r, d):
     "Covered cuts that the metal does not reach beyond by d on one of any two adjacent sides."
     metal, cut = s[r.layers[0]], s[r.layers[1]]
+    all_covered = (cut - metal).is_empty()
     # fine where metal reaches d beyond on both of two opposite sides: then every corner has one such side
-    sideways, upright = metal.sized(-d, 0, 2), metal.sized(0, -d, 2)
-    out = [cut.inside(metal).not_inside(sideways).not_inside(upright)]
-    if r.check == "adjacent_li":  # no other rule is about contacts that stick out of local interconnect
+    bad = (cut if all_covered else cut.inside(metal)).not_inside(metal.sized(-d, 0, 2))
+    out = [bad if bad.is_empty() else bad.not_inside(metal.sized(0, -d, 2))]
+    if r.check == "adjacent_li" and not all_covered:  # no other rule is about contacts that stick out of local interconnect
         out.append(cut.interacting(metal).not_inside(metal).not_outside(metal))
     return out
 
@@ -377,7 +378,7 @@ def _gate_width(s, r, d):
 
 def _licon_lands(s, r, d):
     licon = s["licon"]
-    return [licon.not_overlapping(s["difftap"] + s["poly"]), licon.not_overlapping(s["li"])]
+    return [licon.not_overlapping(land) for land in (s["difftap"] + s["poly"], s["li"]) if not (licon - land).is_empty()]
 
 
 _CHECKS = {  # each returns a list of Region / Edges / EdgePairs whose members are the violations
