@@ -307,7 +307,7 @@ class Pool:
     def __init__(self,
                  workers=2,                # zygotes, hence programs at a time
                  python=None,              # interpreter of the zygotes; this one by default
-                 preload="grpo_lab.sandbox.guest",   # module with prepare() and run(payload)
+                 preload="grpo_lab.sandbox.guest",   # module (or .py file) with prepare() and run(payload)
                  limits=None,              # Limits of every job
                  strength="strong",        # weakest level accepted: strong | no-landlock | no-seccomp | none
                  env=None,                 # extra environment for the zygotes (never secrets)
@@ -377,8 +377,8 @@ class Pool:
                 try:
                     if w is None: w = self._check(self._new())
                     return use(w)
-                except (_ZygoteDied, TimeoutError) as e:
-                    self._drop(w); w = None
+                except (_ZygoteDied, TimeoutError, SandboxError) as e:      # SandboxError: its successor did not start
+                    if w is not None: self._drop(w); w = None
                     self.replaced += 1
                     last = e
             return Outcome("runtime_error", b"", f"the sandbox's worker died twice: {last}", reason="sandbox")

@@ -5,7 +5,7 @@ reads its payload from them after it has been locked in.
 """
 import fcntl
 import gc
-import importlib
+import importlib.util
 import json
 import os
 import select
@@ -131,10 +131,14 @@ def vmsize():
 
 
 def load(name, root):
-    "Import the guest module with the project's parent folder on the path for just that long."
+    "Import the guest (a module's name, or a .py file) with the project's parent folder on the path for just that long."
     sys.path.insert(0, root)
     try:
-        guest = importlib.import_module(name)
+        if name.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(os.path.basename(name)[:-3], name)
+            guest = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(guest)
+        else: guest = importlib.import_module(name)
         if hasattr(guest, "prepare"): guest.prepare()
     finally:
         sys.path.remove(root)

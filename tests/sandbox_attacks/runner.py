@@ -24,6 +24,7 @@ sys.dont_write_bytecode = True
 import attacks                                                                     # noqa: E402
 from grpo_lab.sandbox import CodeVerifier                                          # noqa: E402
 from grpo_lab.sandbox.kernel import ARCH, TABLES                                   # noqa: E402
+from grpo_lab.sandbox.pool import STARVED                                          # noqa: E402
 
 SECONDS = 0.7                           # what a sandboxed program gets in this suite
 VICTIM = """
@@ -161,7 +162,7 @@ def stopped(a, scene, verifier, executor):
     how = f"{v['status']}: " + "; ".join(f"{d['rule']} {d['description']}" for d in v["error_details"])[:160]
     problems = []
     if v["passed"] == v["total"]: problems.append("it was rewarded")
-    if a.hang and seconds > SECONDS + 2.5: problems.append(f"it held the judge for {seconds:.1f} s")
+    if a.hang and seconds > STARVED * SECONDS + 5: problems.append(f"it held the judge for {seconds:.1f} s")
     if a.name == "daemon": time.sleep(0.5)
     if os.path.lexists(scene.mark): problems.append("it left a file")
     if not os.path.exists(scene.doomed): problems.append("it removed a file")
