@@ -236,18 +236,13 @@ def update(old, new, depth=0):
     "Make the mutable `old` equal to `new` in place, keeping inner objects where types and places agree."
     if depth > codec.MAX_DEPTH or type(old) is not type(new): return False
     if type(old) in (list, tuple):
-        same = len(old) == len(new) and all(
-            (update(a, b, depth + 1) if type(a) in (list, dict, set, bytearray, tuple) else type(a) is type(b) and (a is b or a == b))
-            for a, b in zip(old, new))
-        if not same:
-            if type(old) is tuple: return False
-            old[:] = new
+        kept = [a if update(a, b, depth + 1) else b for a, b in zip(old, new)] + list(new[len(old):])
+        if type(old) is tuple: return len(old) == len(new) and all(a is b or a == b for a, b in zip(old, kept))
+        old[:] = kept
         return True
     if type(old) is dict:
-        if list(old) == list(new):
-            for k in old:
-                if not update(old[k], new[k], depth + 1): old[k] = new[k]
-        else: old.clear(); old.update(new)
+        kept = {k: old[k] if k in old and update(old[k], x, depth + 1) else x for k, x in new.items()}
+        old.clear(); old.update(kept)
         return True
     if type(old) is set: old.clear(); old.update(new); return True
     if type(old) is bytearray: old[:] = new; return True
@@ -417,7 +412,10 @@ class Case:
                 if restarts > MAX_RESTARTS: break
                 continue
             except MemoryError:
-                ok, rule, text = False, "memory", "comparing the answer ran out of memory"
+                signal.setitimer(signal.ITIMER_PROF, 0)
+                ok, rule = False, "memory"
+                text = f"{problem_text(self.tests[i])}: " + ("MemoryError" if remote.failure else "comparing the answer ran out of memory")
+                self.worst("memory")
             except Exception as e:
                 signal.setitimer(signal.ITIMER_PROF, 0)
                 ok = False
