@@ -57,8 +57,8 @@ component << c_route(sky130, left.ports["multiplier_0_drain_E"], right.ports["mu
 component << smart_route(sky130, left.ports["multiplier_0_gate_E"], right.ports["multiplier_0_gate_W"])
 component << L_route(sky130, left.ports["multiplier_0_source_W"], right.ports["tie_N_top_met_N"])""",
     """component = Component()
-for i in range(3):
-    r = component << nmos(sky130, width=1 + i, with_dummy=False, with_substrate_tap=False)
+for i in range(3):  # with ties, stock needs a minute for these
+    r = component << nmos(sky130, width=1 + i, with_dummy=False, with_substrate_tap=False, with_tie=False)
     r.mirror_y().movex(9 * i)
     rename_ports_by_orientation(r)
     component.add_ports(r.get_ports_list(), prefix=f"t{i}_")

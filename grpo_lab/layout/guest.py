@@ -9,8 +9,14 @@ Reply: b"G" + GDS bytes, or b"E" + JSON {"status", "message"}; status is syntax_
 import gc
 import importlib
 import json
+import os
 import struct
 import sys
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+if _ROOT in sys.path:  # behind this interpreter's own packages: an installed grpo_lab has the training stack's beside it
+    sys.path.remove(_ROOT)
+    sys.path.append(_ROOT)
 
 FILENAME = "program.py"
 MODULES = ("abc cmath collections contextlib copy dataclasses datetime decimal enum fractions functools heapq io itertools json "

@@ -33,7 +33,7 @@ CACHE = 8192  # verdicts kept
 LOG = 4000  # characters of log kept
 PATIENCE = 4  # a process that was kept from computing (busy machine) may take this many times its limit by the clock
 _ROOT = str(Path(__file__).resolve().parents[2])
-_BOOT = "import sys; sys.path.insert(0, sys.argv.pop(1)); from grpo_lab.layout.judge import main; main()"
+_BOOT = "import sys; sys.path.append(sys.argv.pop(1)); from grpo_lab.layout.judge import main; main()"
 
 
 class LayoutError(RuntimeError):
