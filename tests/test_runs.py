@@ -217,3 +217,39 @@ def test_a_damaged_manifest_is_named(toy):
     (run.dir / "run.json").write_text('{"steps": ')
     with pytest.raises(RunError, match="run.json is damaged"):
         find_run(str(run.dir))
+
+
+def test_a_notebook_opened_by_hand_needs_nothing(tmp_path, monkeypatch, capsys):
+    "No run folder given: it makes outputs/notebook-<profile>, starts from what there is, and may be run again from the top."
+    from grpo_lab.runs import Run, finish, open_step, run_lock, start_model
+    (tmp_path / "nbs" / "stages").mkdir(parents=True)
+    (tmp_path / "settings.ini").write_text("")
+    monkeypatch.setenv("GRPO_LAB_HOME", str(tmp_path))
+    monkeypatch.delenv("GRPO_LAB_ENGINE", raising=False)
+    step = open_step("3_grpo", "", "smoke")
+    assert step.dir == tmp_path / "outputs" / "notebook-smoke" and step.by_hand
+    assert start_model(step) is None and "starting from the base model" in capsys.readouterr().out
+    other = "from grpo_lab.runs import *\nwith run_lock(%r): pass" % str(step.dir)
+    done = subprocess.run([sys.executable, "-c", other], capture_output=True, text=True)
+    assert done.returncode and "is being worked on by process" in done.stderr, "the kernel holds the run while the notebook is open"
+    again = open_step("3_grpo", "", "smoke")
+    (again.path("models", "3_grpo", "merged") / "config.json").parent.mkdir(parents=True)
+    (again.dir / "models" / "3_grpo" / "merged" / "config.json").write_text("{}")
+    finish(again)
+    assert Run(step.dir).steps["3_grpo"]["state"] == "done" and Run(step.dir).steps["3_grpo"]["attempts"] == 2
+    with run_lock(step.dir):
+        pass
+    last = open_step("4_evaluate", "", "smoke")
+    assert start_model(last).parent.name == "3_grpo"
+    finish(last)
+
+
+def test_progress_is_drawn_for_a_terminal(toy, capsys):
+    _, settings = toy
+    slow = (Path(os.environ["GRPO_LAB_STAGES"]) / "1_initial_finetune.ipynb")
+    notebook(slow, [BODY.format(step="'1_initial_finetune'"), "import time; time.sleep(1.5)", "finish(step)"], "run_dir = ''\nprofile = 'smoke'")
+    run = create_run(settings, "g")
+    lines = []
+    assert LocalEngine(say=lines.append, live=True).submit(run.plan[0]).ok
+    assert lines[0] == "1_initial_finetune: begins" and "done after" in lines[-1]
+    assert "work 3/3" in capsys.readouterr().err

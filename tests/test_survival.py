@@ -42,7 +42,7 @@ def options(made, outputs, *more):
     sets = [f"outputs={outputs}", f"student.model={made / 'student'}", f"data={made / 'data'}", "threads=1", "layout.workers=1",
             "stage1.max_steps=6", "stage1.max_length=512", "stage1.max_tokens=4000", "stage2.iterations=2", "stage2.problems=6", "stage2.max_steps=3", "stage2.max_completion_length=24",
             "grpo.max_steps=2", "grpo.prompts_per_step=2", "grpo.num_generations=2", "grpo.micro_batch_size=4", "grpo.max_completion_length=16", "evaluate.problems=4",
-            "evaluate.max_completion_length=24", *more]
+            "evaluate.max_completion_length=24", "stage2.temperature=1.0", "evaluate.temperature=1.0", *more]
     return ["--profile", "smoke", *[x for s in sets for x in ("--set", s)]]
 
 
@@ -54,14 +54,14 @@ def start(made, outputs, *more, env=None, **kw):
 def whole(made, outputs, *more, code=0, **kw):
     "A run to its end, of whichever kind."
     process = start(made, outputs, *more, **kw)
-    out, err = process.communicate(timeout=400)
+    out, err = process.communicate(timeout=1200)
     assert process.returncode == code, err[-3000:]
     return Run(Path(outputs) / RUN), err
 
 
 def kill_when(process, condition, what):
     "SIGKILL as soon as the condition holds."
-    end = time.time() + 240
+    end = time.time() + 900
     while time.time() < end:
         if condition():
             process.kill()
@@ -149,7 +149,7 @@ def test_a_run_killed_four_times_ends_like_an_unbroken_one(made, unbroken, tmp_p
     (tmp_path / "hook").mkdir()
     (tmp_path / "hook" / "sitecustomize.py").write_text(KILL_IN_WRITE)
     process = start(made, tmp_path, env={"PYTHONPATH": str(tmp_path / "hook")})    # the runner's first own write: 2_self_improve_2 is done
-    process.communicate(timeout=240)
+    process.communicate(timeout=900)
     assert process.returncode == -signal.SIGKILL
     assert list(folder.glob(".run.json.*.tmp")), "it was killed between writing and renaming"
     assert Run(folder).steps["2_self_improve_2"]["state"] == "running" and Run(folder).steps["2_self_improve_2"]["finished"]
@@ -183,7 +183,7 @@ def test_training_data_comes_from_earlier_iterations_only(unbroken):
 def test_two_runs_at_once_do_not_disturb_each_other(made, unbroken, tmp_path):
     pair = [start(made, tmp_path / name) for name in "ab"]
     for process in pair:
-        _, err = process.communicate(timeout=600)
+        _, err = process.communicate(timeout=1200)
         assert process.returncode == 0, err[-3000:]
     for name in "ab":
         same(Run(tmp_path / name / RUN), unbroken)
@@ -207,12 +207,12 @@ def test_a_full_disk_costs_one_step(made, unbroken, tmp_path):
 
 def test_an_unwritable_outputs_folder_is_refused_at_once(made, tmp_path):
     (tmp_path / "file").write_text("")
-    _, code, err = *(lambda p: (p.communicate(timeout=120), p.returncode))(start(made, tmp_path / "file" / "outputs")), None
+    _, code, err = *(lambda p: (p.communicate(timeout=600), p.returncode))(start(made, tmp_path / "file" / "outputs")), None
     assert code == 2
     if os.getuid():
         (tmp_path / "locked").mkdir(mode=0o500)
         process = start(made, tmp_path / "locked")
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=600)
         assert process.returncode == 2 and "choose another outputs folder" in err
 
 
@@ -225,7 +225,7 @@ def test_a_damaged_problem_set_is_named_before_anything_starts(made, tmp_path, d
     lines[2] = damage(lines[2])
     file.write_text("\n".join(lines) + "\n")
     process = start(made, tmp_path / "out", f"data={tmp_path / 'data'}")
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 2 and "heldout.jsonl, line 3" in err and words in err
     assert {s["state"] for s in Run(tmp_path / "out" / RUN).steps.values()} == {"pending"}
 
