@@ -31,6 +31,7 @@ from . import spice
 GDS_BYTES = 16 << 20  # longest layout accepted
 CACHE = 8192  # verdicts kept
 LOG = 4000  # characters of log kept
+START = 600.0  # seconds a process may take to start; two or three where the machine is idle
 PATIENCE = 4  # a process that was kept from computing (busy machine) may take this many times its limit by the clock
 _ROOT = str(Path(__file__).resolve().parents[2])
 _BOOT = "import sys; sys.path.append(sys.argv.pop(1)); from grpo_lab.layout.judge import main; main()"
@@ -83,7 +84,7 @@ class Judge:
         self.started += 1
         os.set_blocking(self.process.stdin.fileno(), False)
         try:
-            self._reply(time.monotonic() + 60)
+            self._reply(time.monotonic() + START)
         except _Died as e:
             raise LayoutError(f"the judge does not start in {self.python}: {e}. Run `{self.python} -c 'import klayout.db'`, or "
                               f"make the interpreter again with `{sys.executable} -m grpo_lab.layout.env`.") from e
@@ -184,6 +185,7 @@ class LayoutService:
         self._closed = False
         limits = Limits(seconds=seconds, memory_mb=memory_mb, reply_bytes=GDS_BYTES + 1)
         self.pool = Pool(workers=workers, python=self.python, preload="grpo_lab.layout.guest", limits=limits, strength=strength,
+                         start_seconds=START,
                          env={k: v for k, v in _env.environment().items() if k not in ("PATH", "HOME", "LANG")})
         self._judges: queue.LifoQueue = queue.LifoQueue()
         self.judges = [Judge(self.python, max(20.0, seconds), max(4096, memory_mb)) for _ in range(workers)]
