@@ -1,4 +1,4 @@
-"""The sample of `drc_agreement.py`: some 300 layout programs, clean and dirty, each with its intended circuit.
+"""The sample of `drc_agreement.py`: some 200 layout programs, clean and dirty, each with its intended circuit.
 
 A sample is (name, program, intended). `intended` is a SPICE netlist, or the program whose own netlist the layout is
 compared with (the same program where it is right, the right one where it is broken), or None where there is no circuit.
@@ -156,7 +156,7 @@ def shapes(rng) -> list:
     return out
 
 
-def problems(rng, right: int = 28, broken: int = 84) -> list:
+def problems(rng, right: int = 14, broken: int = 42) -> list:
     "Reference programs of the shipped circuit problems, as they are and with one mistake each."
     rows = [json.loads(line) for name in ("train", "heldout") for line in (PROBLEMS / f"{name}.jsonl").read_text().splitlines()]
     rng.shuffle(rows)

@@ -73,36 +73,38 @@ def relaxed(tech: str) -> str:
 
 
 _SCRIPT = r'''
+proc judge {number gds top spice} {
+  gds read $gds
+  if {$top eq ""} { foreach c [cellname list topcells] { if {$c ne "(UNNAMED)"} { set top $c } } }
+  load $top
+  flatten grpo_lab_flat_$number
+  load grpo_lab_flat_$number
+  select top cell
+  expand
+  box grow c 2000
+  drc check
+  drc catchup
+  foreach {why boxes} [drc listall why] {
+    foreach b $boxes { puts "@@ $b | $why" }
+  }
+  puts "@@scale [cif scale out]"
+  extract all
+  ext2spice -o $spice grpo_lab_flat_$number
+  puts "@@done $number"
+}
 scalegrid 1 2
 gds readonly true
 gds rescale false
-gds read "%(gds)s"
-set top "%(top)s"
-if {$top eq ""} { foreach c [cellname list topcells] { if {$c ne "(UNNAMED)"} { set top $c } } }
-load $top
-flatten grpo_lab_flat
-load grpo_lab_flat
-select top cell
-expand
-box grow c 2000
 drc style drc(full)
 drc euclidean on
-drc check
-drc catchup
-foreach {why boxes} [drc listall why] {
-  foreach b $boxes { puts "@@ $b | $why" }
-}
-puts "@@scale [cif scale out]"
 extract no capacitance
 extract no resistance
 extract no coupling
 extract no adjust
-extract all
 ext2spice lvs
 ext2spice merge none
 ext2spice scale off
-ext2spice -o "%(spice)s" grpo_lab_flat
-puts "@@done"
+%s
 quit -noprompt
 '''
 
@@ -129,9 +131,16 @@ def _top_of(netlist: str) -> str:
 def second_opinion(gds,  # path of a GDS file
                    netlist: str | None = None,  # trusted SPICE .subckt text; None skips LVS
                    top: str = "",  # top cell; empty takes the only one
-                   seconds: float = SECONDS,  # for each program
+                   seconds: float = SECONDS,  # of CPU, for each program
                    ) -> dict:
     "DRC by Magic, LVS by Magic's extraction and netgen. Raises MagicMissing or MagicFailed."
+    return second_opinions([(gds, netlist, top)], seconds)[0]
+
+
+def second_opinions(jobs,  # (GDS path, netlist or None, top cell) of each layout; no cell name twice, whatever the file
+                    seconds: float = SECONDS,  # of CPU, for each program
+                    ) -> list[dict]:
+    "As `second_opinion`, for many layouts in one Magic process: most of its time goes into starting."
     said = missing()
     if said:
         raise MagicMissing(f"no second opinion: {said}")
@@ -139,15 +148,14 @@ def second_opinion(gds,  # path of a GDS file
     with tempfile.TemporaryDirectory(prefix="grpo-lab-magic-") as tmp:
         folder = Path(tmp)
         (folder / "relaxed.tech").write_text(relaxed(deck.fetched("sky130A.tech").read_text()))
-        spice = folder / "layout.spice"
-        (folder / "run.tcl").write_text(_SCRIPT % dict(gds=Path(gds).resolve(), top=top, spice=spice))
+        calls = [f'judge {i} "{Path(gds).resolve()}" "{top}" "{folder / f"{i}.spice"}"' for i, (gds, _, top) in enumerate(jobs)]
+        (folder / "run.tcl").write_text(_SCRIPT % "\n".join(calls))
         said = _run([magic, "-dnull", "-noconsole", "-rcfile", "/dev/null", "-T", str(folder / "relaxed.tech"), "run.tcl"], folder, seconds)
-        if "@@done" not in said:
-            raise MagicFailed("Magic ended early: " + " ".join(said.strip().splitlines()[-2:]))
-        out = {"drc": _drc(said)}
-        if netlist is not None:
-            out["lvs"] = _lvs(netgen, folder, spice, netlist, seconds)
-    return out
+        parts = re.split(r"^@@done \d+$", said, flags=re.M)
+        if len(parts) != len(jobs) + 1:
+            raise MagicFailed(f"Magic ended early, after {len(parts) - 1} layouts: " + " ".join(said.strip().splitlines()[-2:]))
+        return [{"drc": _drc(part)} | ({"lvs": _lvs(netgen, folder, folder / f"{i}.spice", netlist, seconds)} if netlist is not None else {})
+                for i, (part, (_, netlist, _)) in enumerate(zip(parts, jobs))]
 
 
 def _drc(said: str) -> list[dict]:
