@@ -147,7 +147,7 @@ def eval_tables(run) -> dict:
     ledger = run.ledger.read("4_evaluate")
     if not len(ledger):
         return {"by_step": [], "by_family": []}
-    return {"by_step": records(table_by_step(ledger)), "by_family": records(table_by_family(ledger))}
+    return {"by_step": records(table_by_step(ledger, k=tuple(run.settings.evaluate.k))), "by_family": records(table_by_family(ledger))}
 
 
 def records(frame) -> list:
