@@ -8,14 +8,14 @@ __all__ = ['MEASURES', 'GROUP_OUTCOMES', 'pass_at_k', 'wilson', 'bootstrap', 'in
            'outcomes', 'heldout', 'per_problem', 'table_by_step', 'table_by', 'table_by_family', 'table_by_kind',
            'paired', 'sign_test', 'why', 'failures', 'groups', 'table_of_repairs', 'percent', 'headline']
 
-# %% ../nbs/12_evaluate.ipynb #2ac8987e
+# %% ../nbs/12_evaluate.ipynb #652233fe
 import json, math, re
 from statistics import NormalDist
 from typing import Any, Iterable
 from .ledger import COLUMNS, ledger_row
 from .records import STATUSES, Completion, Problem, Verdict
 
-# %% ../nbs/12_evaluate.ipynb #ad3bcb57
+# %% ../nbs/12_evaluate.ipynb #2a2f19be
 def pass_at_k(
     n: int,       # samples of the problem
     c: int,       # right ones among them
@@ -25,7 +25,7 @@ def pass_at_k(
     if not (0 <= c <= n and 1 <= k <= n): raise ValueError(f"pass_at_k(n={n}, c={c}, k={k}): needs 0 <= c <= n and 1 <= k <= n; to ask for pass@{k}, sample every problem at least {k} times")
     return 1.0 - math.prod(1.0 - k / i for i in range(n - c + 1, n + 1)) if n - c >= k else 1.0
 
-# %% ../nbs/12_evaluate.ipynb #032beda9
+# %% ../nbs/12_evaluate.ipynb #dba59b47
 def wilson(
     successes: float, n: int,      # of so many problems
     confidence: float = 0.95,
@@ -36,7 +36,7 @@ def wilson(
     mid, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     return (mid - half) / (1 + z * z / n) if successes > 0 else 0.0, (mid + half) / (1 + z * z / n) if successes < n else 1.0   # exact at both ends
 
-# %% ../nbs/12_evaluate.ipynb #b34fc0e7
+# %% ../nbs/12_evaluate.ipynb #0eb9206b
 def bootstrap(
     values: Iterable[float],       # one a problem
     confidence: float = 0.95, draws: int = 2000, seed: int = 0,
@@ -49,13 +49,13 @@ def bootstrap(
     tail = (1 - confidence) / 2
     return tuple(float(q) for q in np.quantile(means, [tail, 1 - tail]))
 
-# %% ../nbs/12_evaluate.ipynb #fc6a77c0
+# %% ../nbs/12_evaluate.ipynb #30ad158b
 def interval(values: Iterable[float], confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
     "Interval of a mean over problems: Wilson where every problem is right or wrong, bootstrap where problems have shares."
     v = [float(x) for x in values]
     return wilson(sum(v), len(v), confidence) if all(x in (0.0, 1.0) for x in v) else bootstrap(v, confidence, seed=seed)
 
-# %% ../nbs/12_evaluate.ipynb #ffc28275
+# %% ../nbs/12_evaluate.ipynb #d778d305
 def step_order(names: Iterable[str]) -> list[str]:
     "Names of steps without repetition: base first, then by their numbers."
     key = lambda s: (s != "base", [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", s)] if s[:1].isdigit() else ["~", s])
@@ -66,7 +66,7 @@ def step_label(name: str) -> str:
     m = re.match(r"(\d+)_.*?(?:_(\d+))?$", str(name))
     return str(name) if not m else f"stage {m[1]}" + (f".{m[2]}" if m[2] else "")
 
-# %% ../nbs/12_evaluate.ipynb #43fd0aed
+# %% ../nbs/12_evaluate.ipynb #4e38e6af
 _FAMILIES = {"nmos": 1, "current_mirror": 2, "diff_pair": 2, "transmission_gate": 2, "routed_pair": 2, "mimcap_array": 4}   # devices
 _SKILLS = {"base": 0.0, "1_initial_finetune": 0.12, "2_self_improve_1": 0.12, "2_self_improve_2": 0.42, "2_self_improve_3": 0.55, "3_grpo": 0.78}
 _RULES = [("drc", "poly.2", "poly spacing < 0.21 um"), ("drc", "met1.2", "met1 spacing < 0.14 um"), ("drc", "licon.8a", "poly enclosure of licon < 0.08 um"),
@@ -80,7 +80,7 @@ def example_problem(i: int, split: str = "heldout") -> Problem:
     return Problem(id=f"{family}-{split}-{i:03d}", task="circuits", family=family, entry_point="component", reference=code, split=split,
                    prompt=f"A {family.replace('_', ' ')} in sky130, {2 + i % 5} um wide, {1 + i % 4} fingers.", spec={"kind": kind, "devices": _FAMILIES[family]})
 
-# %% ../nbs/12_evaluate.ipynb #0a756af8
+# %% ../nbs/12_evaluate.ipynb #f697d4b1
 def example_verdict(
     r,                  # random.Random
     skill: float,       # chance of a clean layout
@@ -98,7 +98,7 @@ def example_verdict(
     log = {"runtime_error": "TypeError: nmos() got an unexpected keyword argument 'W'", "syntax_error": "SyntaxError: '(' was never closed (line 2)"}.get(status, "")
     return Verdict(status=status, log=log, devices_expected=devices, seconds=20.0 if status == "timeout" else 0.01)
 
-# %% ../nbs/12_evaluate.ipynb #0b4a3a05
+# %% ../nbs/12_evaluate.ipynb #c41ec852
 def example_reward(v: Verdict) -> float:
     "A made-up reward with the order that matters: no code < syntax < exception < dirty < clean."
     if v.status == "ok": return 1.0 if v.clean else max(-0.5, 0.5 - 0.05 * (v.errors or 0))
@@ -117,7 +117,7 @@ def example_group(r, problem: Problem, group_id: str, n: int, skill: float, **mo
         rows.append(ledger_row(problem, c, v, reward=x, advantage=(x - mean) / (std + 1e-4), **{"reward/drc_lvs": x}, **more))
     return rows
 
-# %% ../nbs/12_evaluate.ipynb #8ab768c6
+# %% ../nbs/12_evaluate.ipynb #ca5f8440
 def example_rows(
     seed: int = 0,
     heldout: int = 36, train: int = 24,       # problems
@@ -141,13 +141,13 @@ def example_rows(
         parts["4_evaluate", model] = [row for p in test for row in example_group(r, p, f"4_evaluate/{model}/{p.id}", heldout_samples, min(.97, ease(p, skill)), model=model)]
     return parts
 
-# %% ../nbs/12_evaluate.ipynb #b3180d80
+# %% ../nbs/12_evaluate.ipynb #8f8746fc
 def example_ledger(seed: int = 0, **sizes: int):  # -> pandas.DataFrame with the ledger's columns
     "A made-up ledger (see `example_rows`)."
     from grpo_lab.ledger import _frame
     return _frame([{"run": "made-up", "stage": stage, **row} for (stage, _), rows in example_rows(seed, **sizes).items() for row in rows])
 
-# %% ../nbs/12_evaluate.ipynb #1ff6ae63
+# %% ../nbs/12_evaluate.ipynb #602b6007
 MEASURES = {"parses": "parses", "runs": "runs", "drc_clean": "DRC clean", "lvs_clean": "LVS clean", "clean": "both clean"}
 
 def _column(df, name: str):
@@ -166,7 +166,7 @@ def outcomes(df):      # -> pandas.DataFrame, same index: the measures as boolea
     return pd.DataFrame({"parses": (~status.isin(["", "no_code", "syntax_error"])).astype(bool), "runs": ran, "drc_clean": ran & (drc == 0),
                          "lvs_clean": ran & (lvs == 0), "clean": clean, "errors": (drc + lvs).where(ran)}, index=df.index)
 
-# %% ../nbs/12_evaluate.ipynb #965faabc
+# %% ../nbs/12_evaluate.ipynb #8fb5f16a
 def heldout(df):    # -> pandas.DataFrame: those rows, with `model` naming the step whose model sampled them
     "Rows of the evaluation on held-out problems."
     split, stage = _column(df, "split").astype("string"), _column(df, "stage").astype("string").fillna("")
@@ -179,7 +179,7 @@ def per_problem(df, by: str = "model"):    # -> pandas.DataFrame indexed by (by,
     g = rows.groupby([by, "problem_id"])
     return g.mean().assign(n=g.size(), c=g["clean"].sum())
 
-# %% ../nbs/12_evaluate.ipynb #e0bd377d
+# %% ../nbs/12_evaluate.ipynb #4a979a53
 def table_by_step(
     df,                              # ledger
     k: Iterable[int] = (1,),         # of pass@k; larger than the samples of a problem: NaN
@@ -201,7 +201,7 @@ def _mean(values: list[float]) -> float:
     "Mean, or NaN of nothing and of anything unknown."
     return sum(values) / len(values) if values else math.nan
 
-# %% ../nbs/12_evaluate.ipynb #d20592fc
+# %% ../nbs/12_evaluate.ipynb #b00b73fa
 def table_by(df, by: str, value: str = "clean"):   # -> pandas.DataFrame: groups as rows; `problems`, then a column a step
     "Mean over held-out problems of one measure, for each value of `by` and each step."
     import pandas as pd
@@ -217,7 +217,7 @@ def table_by(df, by: str, value: str = "clean"):   # -> pandas.DataFrame: groups
 def table_by_family(df, value: str = "clean"): return table_by(df, "family", value)
 def table_by_kind(df, value: str = "clean"): return table_by(df, "kind", value)
 
-# %% ../nbs/12_evaluate.ipynb #dee7a1fe
+# %% ../nbs/12_evaluate.ipynb #3328564a
 def paired(
     df,                                   # ledger
     before: str, after: str,              # steps, e.g. "2_self_improve_3" and "3_grpo"
@@ -237,7 +237,7 @@ def sign_test(up: int, down: int) -> float:
     n = up + down
     return min(1.0, 2 * sum(math.comb(n, i) for i in range(min(up, down) + 1)) / 2 ** n) if n else 1.0
 
-# %% ../nbs/12_evaluate.ipynb #dd714a93
+# %% ../nbs/12_evaluate.ipynb #fc7595b3
 def why(row: dict) -> str:
     "One line on why a program failed: the rules it broke, or the last line of its log."
     if row.get("status") != "ok" or not isinstance(row.get("error_details"), str):
@@ -261,7 +261,7 @@ def failures(df, step: str | None = None):    # -> pandas.DataFrame, one row a p
     first = first[first["problem_id"].isin(bad)].sort_values(["family", "problem_id"])
     return first.assign(why=[why(r) for r in first.to_dict("records")])[[*names, "why"]].reset_index(drop=True)
 
-# %% ../nbs/12_evaluate.ipynb #2c839b56
+# %% ../nbs/12_evaluate.ipynb #6ff1f2ea
 GROUP_OUTCOMES = ("varied", "all pass", "all fail", "tied")     # tied: equal rewards, though some are clean and some are not
 
 def groups(df, stage: str = "3_grpo"):    # -> pandas.DataFrame: stage, step, group_id, problem_id, family, size, mean, std (population), clean (share), outcome
@@ -277,7 +277,7 @@ def groups(df, stage: str = "3_grpo"):    # -> pandas.DataFrame: stage, step, gr
     outcome = np.select([~flat, out.clean == 1, out.clean == 0], GROUP_OUTCOMES[:3], GROUP_OUTCOMES[3])
     return out.assign(std=np.where(flat, 0.0, std), outcome=outcome).drop(columns=["low", "high"])[["stage", "step", "group_id", "problem_id", "family", "size", "mean", "std", "clean", "outcome"]]
 
-# %% ../nbs/12_evaluate.ipynb #ba08c92a
+# %% ../nbs/12_evaluate.ipynb #9fc6abfe
 def table_of_repairs(df, stage: str = "3_grpo"):   # -> pandas.DataFrame: index round (0: before); programs, clean, share
     "How the error prompts of stage 3 went."
     import pandas as pd
@@ -287,16 +287,23 @@ def table_of_repairs(df, stage: str = "3_grpo"):   # -> pandas.DataFrame: index 
     g = d.astype({"round": int, "clean": float}).groupby("round")["clean"]
     return pd.DataFrame({"programs": g.size(), "clean": g.sum().astype(int), "share": g.mean()})
 
-# %% ../nbs/12_evaluate.ipynb #59f7dc76
+# %% ../nbs/12_evaluate.ipynb #65cb3aa3
 def percent(share: float) -> str:
     "A share as text: whole percents, but never 0 % or 100 % unless it is exactly that."
     if share != share: return "unknown"
     return f"{share:.0%}".replace("%", " %") if share in (0, 1) else f"{min(max(round(100 * share), 1), 99)} %"
 
+def _so_far(df) -> str:
+    "What can be said before the held-out problems were judged: the training problems of stage 2."
+    stage = _column(df, "stage").astype("string").fillna(""); rows = df[stage.str.startswith("2_").astype(bool)]; p = per_problem(rows); steps = step_order(p.index.get_level_values(0))
+    if not steps: return "No held-out results yet."
+    a, b = (percent(p.loc[s]["clean"].mean()) for s in (steps[0], steps[-1])); name = "the base model" if steps[0] == "base" else f"the model of {step_label(steps[0])}"
+    return f"On training problems {name} solves {a}" + (f", that of {step_label(steps[-1])} {b}" if len(steps) > 1 else "") + "; no held-out results yet."
+
 def headline(df) -> str:
     "What the run showed on held-out problems."
     t = table_by_step(df)
-    if not len(t): return "No held-out results yet."
+    if not len(t): return _so_far(df)
     first, last = t.index[0], t.index[-1]; a, b = t.loc[first], t.loc[last]
     name = lambda s: "the base model" if s == "base" else f"the model after {step_label(s)}"
     n, solved = int(b.problems), f"{percent(b.clean)} (95 % interval {percent(b.clean_low)} to {percent(b.clean_high)})"
