@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def ordinary_python():
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results():
     "config -> what the runner reports, made on first use. The controls run once for each user."
     made = {}
 
@@ -44,14 +45,12 @@ def results(tmp_path_factory):
         if who == "user" and os.geteuid() == 0:
             python = ordinary_python()
             if python is None: pytest.skip("no Python that an ordinary user may start")
-            folder = Path(made.get("copy") or "/nonexistent")
-            if not folder.exists():                                  # the repository itself may lie where only root looks
-                folder = tmp_path_factory.mktemp("copy")
-                shutil.copytree(ROOT / "grpo_lab" / "sandbox", folder / "grpo_lab" / "sandbox", ignore=shutil.ignore_patterns("__pycache__"))
-                shutil.copytree(ROOT / "tests" / "sandbox_attacks", folder / "tests" / "sandbox_attacks", ignore=shutil.ignore_patterns("__pycache__"))
-                for p in [folder, *folder.parents]:
-                    if p.stat().st_uid == 0 and p.is_relative_to(tmp_path_factory.getbasetemp().parent): p.chmod(p.stat().st_mode | 0o755)
-                made["copy"] = folder
+            folder = made.get("copy")
+            if folder is None:                                       # the repository itself may lie where only root looks
+                folder = made["copy"] = Path(tempfile.mkdtemp(prefix="sandbox-attacks-copy-"))
+                folder.chmod(0o755)
+                for part in ("grpo_lab/sandbox", "tests/sandbox_attacks"):
+                    shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
             extra = dict(user=NOBODY, group=NOBODY, extra_groups=[])
         command = [python, str(folder / "tests" / "sandbox_attacks" / "runner.py")]
         if how == "Landlock" or not strength().landlock: command.append("--controls")
@@ -61,7 +60,8 @@ def results(tmp_path_factory):
         assert p.returncode == 0, p.stderr[-3000:]
         made[config] = json.loads(p.stdout)
         return made[config]
-    return get
+    yield get
+    if "copy" in made: shutil.rmtree(made["copy"], ignore_errors=True)
 
 
 def test_the_suite_is_large_enough():

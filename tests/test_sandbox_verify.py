@@ -50,7 +50,7 @@ def exact(x):
     return f"{type(x).__name__}({inside})"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(value)
 def test_codec_returns_what_it_was_given(x): assert exact(codec.decode(codec.encode(x))) == exact(x)
 
@@ -102,14 +102,14 @@ def test_codec_caps_depth_and_size():
     with pytest.raises(codec.BadData): codec.decode(b"s\xff\xff\xff\xffabc")
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(st.binary(max_size=200))
 def test_decoding_noise_never_does_more_than_say_bad_data(data):
     try: codec.decode(data)
     except codec.BadData: pass
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(value, st.data())
 def test_decoding_damaged_messages_never_does_more_than_say_bad_data(x, data):
     raw = bytearray(codec.encode(x))

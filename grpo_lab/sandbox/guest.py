@@ -15,18 +15,18 @@ import types
 from . import codec, wire
 from .zygote import DATA, explain, flush
 
-# Imported before the fork; the rest of the pure standard library waits on the shelf (shelf.py). Each megabyte
-# and each shared library here is paid for at every fork, so this is what programs really use.
-STDLIB = """abc array ast bisect calendar cmath collections collections.abc contextlib copy csv ctypes dataclasses datetime decimal enum
-fractions functools gc hashlib heapq inspect io itertools json math mmap numbers operator os pathlib pickle pprint random re
-resource select signal socket statistics string struct subprocess tempfile textwrap threading time traceback types typing unicodedata
-warnings weakref zlib _strptime linecache tokenize keyword token cProfile sched secrets stringprep fcntl termios _queue _multiprocessing
-encodings.idna encodings.latin_1 encodings.ascii""".split()
+# Imported before the fork. Each megabyte and each shared library is paid for at every fork, so: the common modules,
+# and the compiled parts of others (a child can load no library); their pure parts wait on the shelf (shelf.py).
+STDLIB = """abc ast bisect collections collections.abc contextlib copy dataclasses datetime decimal enum fractions functools heapq
+itertools json math numbers operator random re statistics string time types typing unicodedata cmath calendar locale _strptime
+array zlib binascii _struct _pickle _csv _socket select fcntl termios resource mmap ctypes _posixsubprocess _md5 _sha1 _sha256 _sha512
+_sha2 _sha3 _blake2 _queue _contextvars _asyncio _opcode _zoneinfo _elementtree pyexpat _lsprof _posixshmem _multiprocessing
+encodings.idna encodings.latin_1 encodings.ascii traceback linecache warnings signal threading""".split()
 
 
 def prepare():
-    "Import what programs import: much of the standard library, and numpy where it is installed."
-    for name in STDLIB + ["numpy", "numpy.random", "numpy.linalg"]:
+    "Import what programs import; numpy too where this zygote is the one for it."
+    for name in STDLIB + (["numpy", "numpy.random", "numpy.linalg", "numpy.fft"] if os.environ.get("SANDBOX_NUMPY") else []):
         try: importlib.import_module(name)
         except Exception: pass
     from .shelf import Shelf

@@ -7,12 +7,14 @@ change its answers, never the judgement of them.
 """
 import ast
 import builtins
+import functools
 import gc
 import importlib
 import itertools
 import json
 import os
 import random
+import re
 import resource
 import signal
 import sys
@@ -35,6 +37,7 @@ NAMES = {"Counter": "collections", "defaultdict": "collections", "OrderedDict": 
          "date": "datetime", "timedelta": "datetime", "array": "array"}
 METHODS = frozenset(itertools.chain.from_iterable(dir(t) for t in (list, str, dict, set, tuple, int, float, bytes, complex, frozenset)))
 MAX_CALLBACKS, MAX_RESTARTS = 50, 8
+_NUMPY = re.compile(r"\b(numpy|pandas|scipy|sklearn)\b")
 WEAKER = "weaker mode: the tests ran in the program's own process, where a hostile program can forge them"
 
 
@@ -250,6 +253,13 @@ def update(old, new, depth=0):
 
 
 # ------------------------------------------------------------------ which names belong to the program
+@functools.lru_cache(256)
+def prepared(tests, setup, entry_point):
+    "`names` and the compiled tests; a group's samples share their tests."
+    wanted, entry = names(tests, setup, entry_point)
+    return wanted, entry, [compile(t, f"<test {n}>", "exec", dont_inherit=True) for n, t in enumerate(tests)], compile(setup, "<setup>", "exec", dont_inherit=True)
+
+
 def names(tests, setup, entry_point=None):
     """`(wanted, problem)`: names the program must supply, from the trusted side's text only.
 
@@ -351,12 +361,11 @@ class Case:
     def run(self, worker):
         if self.spec["mode"] == "stdin": return self.run_stdin(worker)
         s = self.spec
-        try: wanted, entry = names(self.tests, s["setup"], s["entry_point"])
+        entry_point = s["entry_point"]
+        try: wanted, entry, code, setup = prepared(tuple(self.tests), s["setup"], tuple(entry_point) if isinstance(entry_point, list) else entry_point)
         except SyntaxError as e:
             raise ValueError(f"the tests or the setup are no Python: {e}") from None
         remote, space, restarts, i = None, None, 0, 0
-        code = [compile(t, f"<test {n}>", "exec", dont_inherit=True) for n, t in enumerate(self.tests)]
-        setup = compile(s["setup"], "<setup>", "exec", dont_inherit=True)
         loaded = False
         while i < len(self.tests):
             if self.used >= s["timeout"]: return self.stop("timeout", i)
@@ -488,14 +497,26 @@ def main(fd, config):
     "Serve one case after the other until the lab is gone."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, _alarm)
-    try: pool = Pool(1, preload="grpo_lab.sandbox.guest", strength=config["strength"], without=config["without"], python=config["python"])
+    pools = {}
+
+    def pool_for(code):
+        "Programs that speak of numpy get children of a zygote that has it; the others get cheaper ones."
+        heavy = _NUMPY.search(code) is not None
+        if heavy not in pools:
+            free = resource.getrlimit(resource.RLIMIT_AS)
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, free[1]))
+            pools[heavy] = Pool(1, preload="grpo_lab.sandbox.guest", strength=config["strength"], without=config["without"],
+                                python=config["python"], env={"SANDBOX_NUMPY": "1"} if heavy else {})
+            resource.setrlimit(resource.RLIMIT_AS, free)
+        return pools[heavy]
+    try: pool = pool_for("")
     except BaseException as e:
         wire.send(fd, b"E", str(e).encode())
         return
     for name in config.get("imports", ("math", "collections", "itertools", "re")): importlib.import_module(name)
     gc.collect(); gc.freeze()
     limit = vmsize() + (config["memory_mb"] << 20)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     wire.send(fd, b"O", json.dumps(pool.info).encode())
     sys.stdout = open(os.devnull, "w")
@@ -512,11 +533,12 @@ def main(fd, config):
                 case.run(worker)
                 return case.verdict()
             try:
-                reply = pool._with_worker(judge)
+                reply = pool_for(spec["code"])._with_worker(judge)
                 if type(reply) is not dict: raise RuntimeError(reply.log)
             except ValueError as e: reply = {"error": str(e)}
             except BaseException as e:
                 reply = {"error": f"the judge failed: {type(e).__name__}: {e}\n{traceback.format_exc(limit=-4)}", "judge": True}
             wire.send(fd, b"R", json.dumps(reply).encode())
     except wire.Broken: pass
-    finally: pool.close()
+    finally:
+        for p in pools.values(): p and p.close()

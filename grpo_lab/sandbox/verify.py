@@ -1,5 +1,6 @@
 """Judging code problems: the side of the lab. `verify_code` for one program, `CodeVerifier` for many."""
 import ast
+import functools
 import json
 import os
 import queue
@@ -67,6 +68,11 @@ class _Judge:
         self.errors.close()
 
 
+@functools.lru_cache(1024)
+def _parses(text): ast.parse(text)
+
+
+@functools.lru_cache(256)
 def _imports_only(setup):
     "The setup, when it is nothing but imports: then the program may have it too."
     try: tree = ast.parse(setup)
@@ -86,7 +92,7 @@ def _spec(code, tests, setup, entry_point, mode, timeout, memory_mb, output_byte
     elif kinds != {str}: raise ValueError("tests are assert statements (strings), or all of them {stdin, stdout} pairs")
     else:
         for n, t in enumerate(tests):
-            try: ast.parse(t)
+            try: _parses(t)
             except SyntaxError as e: raise ValueError(f"test {n} is no Python: {e.msg}: {t[:200]!r}") from None
     if mode not in ("judge", "candidate", "stdin"): raise ValueError(f'mode must be "judge" or "candidate", not {mode!r}')
     if timeout <= 0: raise ValueError(f"timeout must be positive, not {timeout} s")
