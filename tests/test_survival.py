@@ -216,7 +216,7 @@ def test_an_unwritable_outputs_folder_is_refused_at_once(made, tmp_path):
         assert process.returncode == 2 and "choose another outputs folder" in err
 
 
-@pytest.mark.parametrize("damage, words", [(lambda line: line[: len(line) // 2], "not valid JSON"),
+@pytest.mark.parametrize("damage, words", [(lambda line: line[: len(line) // 2], "nvalid JSON"),
                                            (lambda line: json.dumps({k: v for k, v in json.loads(line).items() if k != "prompt"}), "prompt")])
 def test_a_damaged_problem_set_is_named_before_anything_starts(made, tmp_path, damage, words):
     shutil.copytree(made / "data", tmp_path / "data")
@@ -239,7 +239,7 @@ def test_a_damaged_lesson_stops_its_step_and_can_be_mended(made, unbroken, tmp_p
     good = lessons.read_text()
     lessons.write_text(good[: len(good) - 30])
     _, err = whole(made, tmp_path, code=1)
-    assert "iteration_1.jsonl, line" in err and "not valid JSON" in err
+    assert "iteration_1.jsonl, line" in err and "valid JSON" in err
     assert Run(folder).steps["2_self_improve_2"]["state"] == "failed" and Run(folder).steps["2_self_improve_1"]["state"] == "done"
     lessons.write_text(good)
     run, _ = whole(made, tmp_path)
