@@ -19,9 +19,8 @@ from .zygote import DATA, explain, flush
 # and the compiled parts of others (a child can load no library); their pure parts wait on the shelf (shelf.py).
 STDLIB = """abc ast bisect collections collections.abc contextlib copy dataclasses datetime decimal enum fractions functools heapq
 itertools json math numbers operator random re statistics string time types typing unicodedata cmath calendar locale _strptime
-array zlib binascii _struct _pickle _csv _socket select fcntl termios resource mmap ctypes _posixsubprocess _md5 _sha1 _sha256 _sha512
-_sha2 _sha3 _blake2 _queue _contextvars _asyncio _opcode _zoneinfo _elementtree pyexpat _lsprof _posixshmem _multiprocessing
-encodings.idna encodings.latin_1 encodings.ascii traceback linecache warnings signal threading""".split()
+array zlib binascii _struct _pickle _csv _socket select fcntl resource mmap ctypes _posixsubprocess _md5 _sha1 _sha256 _sha512 _sha2
+_contextvars _opcode encodings.idna encodings.latin_1 encodings.ascii traceback linecache warnings signal threading""".split()
 
 
 def prepare():

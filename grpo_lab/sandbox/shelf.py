@@ -23,7 +23,16 @@ class Shelf(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def fill(self):
         "Read the standard library's pure modules that are not imported yet."
-        root, blob, at = sysconfig.get_path("stdlib"), [], 0
+        fd = os.memfd_create("shelf")
+        try:
+            with os.fdopen(os.dup(fd), "wb") as f: at = self._write(f, sysconfig.get_path("stdlib"))
+            self.memory = mmap.mmap(fd, max(at, 1), mmap.MAP_SHARED, mmap.PROT_READ)
+        finally: os.close(fd)
+        sys.meta_path.insert(2, self)          # after built-in and frozen modules, before the search of folders
+        return self
+
+    def _write(self, f, root):
+        at = 0
         for folder, dirs, files in os.walk(root):
             dirs[:] = [d for d in dirs if d not in SKIP and not d.startswith("config-")]
             package = os.path.relpath(folder, root).replace(os.sep, ".")
@@ -36,14 +45,8 @@ class Shelf(importlib.abc.MetaPathFinder, importlib.abc.Loader):
                 try: compiled, data = self._read(path)
                 except OSError: continue
                 self.index[module] = (at, len(data), compiled, stem == "__init__" and package != ".", path)
-                blob.append(data); at += len(data)
-        fd = os.memfd_create("shelf")
-        try:
-            with os.fdopen(os.dup(fd), "wb") as f: f.writelines(blob)
-            self.memory = mmap.mmap(fd, max(at, 1), mmap.MAP_SHARED, mmap.PROT_READ)
-        finally: os.close(fd)
-        sys.meta_path.insert(2, self)          # after built-in and frozen modules, before the search of folders
-        return self
+                f.write(data); at += len(data)
+        return at
 
     @staticmethod
     def _read(path):
