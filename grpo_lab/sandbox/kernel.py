@@ -132,9 +132,6 @@ def seccomp_program(arch=ARCH, files=False):
     if not files:
         when("mmap", no_exec); when("mprotect", no_exec)
 
-        def empty_path(): arg(3); ins(_JSET, 0x1000, 0, 1); ins(_RET, _OK); ins(_RET, _ERR | EPERM)
-        when("newfstatat", empty_path)                                          # what glibc's fstat calls
-
     def few_commands():
         arg(1)
         for c in (0, 1, 2, 3, 4, 1030): ins(_JEQ, c, 0, 1); ins(_RET, _OK)      # never F_SETOWN, F_SETSIG, leases

@@ -352,6 +352,7 @@ def f():
 hit("read_etc", "reach", "def f():\n    if 'root' in open('/etc/passwd').read(): return 'HIT'\n")
 hit("list_home", "reach", "import os\ndef f():\n    if os.listdir('HOME_DIR'): return 'HIT'\n")
 hit("stat_secret", "reach", "import os\ndef f():\n    if os.path.exists('SECRET_FILE'): return 'HIT'\n")
+hit("stat_secret_raw", "reach", "import ctypes\ndef f():\n    if ctypes.CDLL(None).syscall(262, -100, b'SECRET_FILE', ctypes.create_string_buffer(256), 0x1000) == 0: return 'HIT'\n", needs="x86_64")
 hit("own_environment", "reach", "import os\ndef f():\n    if 'THE_SECRET' in str(dict(os.environ)): return 'HIT'\n")
 hit("c_environment", "reach", """
 import ctypes
