@@ -275,11 +275,11 @@ def main():
 
 
 def magic_says(rows: list, kept: Kept):
-    "Adds what Magic and netgen say to the rows; the first ten one by one, for the time, the rest in batches."
+    "Adds what Magic and netgen say to the rows; the first five one by one, for the time, the rest in batches."
     def key(row):
         return row["layout"] + (row["netlist"] or "") + MAGIC_CODE
     todo = [r for r in rows if not kept.has("magic", key(r))]
-    batches = [[r] for r in todo[:10]] + [todo[i:i + 12] for i in range(10, len(todo), 12)]
+    batches = [[r] for r in todo[:5]] + [todo[i:i + 12] for i in range(5, len(todo), 12)]
     for i, batch in enumerate(batches):
         jobs = []
         for row in batch:

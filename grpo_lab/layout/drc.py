@@ -51,7 +51,7 @@ LAYER_NAMES = {"li": "local interconnect (li1)", "licon": "licon contact", "mcon
 
 @dataclass(frozen=True)
 class Rule:
-    name: str  # as published, for example "m1.2"
+    name: str  # as published and unique, for example "m1.2"
     check: str  # kind of check, a key of _CHECKS
     layers: tuple  # names of drawn or derived layers, in the order the check wants
     value: float  # um (um^2 for areas); 0 where the rule has no number
@@ -60,8 +60,15 @@ class Rule:
     deck: tuple = ()  # categories of the foundry's KLayout deck that check the same; empty: the deck does not
 
     @property
+    def published(self) -> str:
+        "The rule's name in the published rules, where ours says more: x.1b for x.1b.met1."
+        return {"difftap.1_tap": "difftap.1", "licon.13a": "licon.13"}.get(self.name, ".".join(self.name.split(".")[:2]))
+
+    @property
     def source(self) -> str:
-        return f"SkyWater SKY130 PDK, periphery rules, section ({self.section}.-), rule {self.name}"
+        if self.section == "rdl" and not self.value:
+            return f"SkyWater SKY130 KLayout deck, {', '.join(self.deck)}"
+        return f"SkyWater SKY130 PDK, periphery rules, section ({self.section}.-), rule {self.published}"
 
 
 def _name(layer: str) -> str:
@@ -225,7 +232,7 @@ def _table() -> list[Rule]:
     space("pad.2", "pad", 1.27, "pad.2")
     width("rdl.1", "rdl", 10.0, "MR_rdl.WID.1")
     space("rdl.2", "rdl", 10.0, "MR_rdl.SP.1")
-    add("rdl.5", "forbidden", "rdl", 0, "the redistribution layer is not for circuits", "MR_rdl.CON.1")
+    add("rdl.con", "forbidden", "rdl", 0, "the redistribution layer is not for circuits", "MR_rdl.CON.1")
     # grid and angles, on every drawn layer that is manufactured
     straight = {"diff", "tap", "poly", "licon", "mcon", "via", "via2", "via3", "via4", "li", "capm"}
     deck_name = {"mcon": "ct"}
