@@ -8,7 +8,7 @@ __all__ = ['read_manifest', 'read_rows', 'tidy', 'example_run', 'cell', 'table',
            'draw_examples', 'feedback_examples', 'lineage', 'flat', 'settings_rows', 'reproduce', 'cards', 'about',
            'story', 'render', 'write_report', 'readme_figures']
 
-# %% ../nbs/15_report.ipynb #8f7fa893
+# %% ../nbs/15_report.ipynb #f4efd2b8
 import base64, difflib, json, math, re
 from pathlib import Path
 from typing import Any, Iterable
@@ -19,7 +19,7 @@ from . import plots
 from .ledger import COLUMNS, Ledger, _read_part
 from .records import atomic_write, digest
 
-# %% ../nbs/15_report.ipynb #0fec8b95
+# %% ../nbs/15_report.ipynb #bb227738
 def read_manifest(run_dir: str | Path) -> tuple[dict, list[str]]:   # manifest ({} where it is damaged), remarks for the reader
     "Read run.json. Raises `FileNotFoundError` where the folder is not a run folder."
     f = Path(run_dir) / "run.json"
@@ -45,13 +45,13 @@ def _columns(file: Path) -> list[str]:
     import pyarrow.parquet as pq
     return pq.read_schema(file).names
 
-# %% ../nbs/15_report.ipynb #a41006c7
+# %% ../nbs/15_report.ipynb #ac8de59f
 def tidy(text: Any, most: int = 200) -> str:
     "A message without the folders of this machine, of at most so many characters."
     text = re.sub(r"(?<![\w.:/])(?:/[\w.@+~-]+)+/(?=[\w.@+~-])", "", str(text))
     return text if len(text) <= most else text[:most].rstrip() + " …"
 
-# %% ../nbs/15_report.ipynb #6f8d531b
+# %% ../nbs/15_report.ipynb #c227ae9f
 _STEPS = ["1_initial_finetune", "2_self_improve_1", "2_self_improve_2", "2_self_improve_3", "3_grpo", "4_evaluate"]
 
 def example_run(
@@ -71,7 +71,7 @@ def example_run(
     atomic_write(folder / "run.json", json.dumps(_example_manifest(seed, upto), indent=1))
     return folder
 
-# %% ../nbs/15_report.ipynb #43dd83ba
+# %% ../nbs/15_report.ipynb #cdab52d3
 def _example_feedback(folder: Path, it: int, rows: list[dict]) -> None:
     "Programs and the teacher's reading of those that are not clean."
     for row in rows:
@@ -95,7 +95,7 @@ def _example_manifest(seed: int, upto: int) -> dict:
     return {"run_id": "made-up", "created": "2026-01-05T09:00:00+00:00", "task": "circuits", "profile": "laptop", "seed": seed, "settings": load_settings(sets=[f"seed={seed}", "grpo.num_generations=8"]).model_dump(),
             "versions": {"python": "3.11", "grpo_lab": "0.1.0"}, "machine": {"system": "Linux x86_64", "cores": 2, "gpus": 0}, "git_commit": "0" * 40, "git_modified": False, "steps": steps}
 
-# %% ../nbs/15_report.ipynb #d8d688cf
+# %% ../nbs/15_report.ipynb #44f6f1c4
 _SHARES = {*MEASURES, "clean_low", "clean_high", "share", *plots.OUTCOME_COLOURS, "all fail", "all pass", "varied", "tied"}
 _NAMES = {**MEASURES, "errors": "DRC + LVS errors", "problem_id": "problem", "drc_errors": "DRC errors", "lvs_errors": "LVS errors", "clean_low": "from", "clean_high": "to", "drc": "DRC", "lvs": "LVS"}
 
@@ -109,7 +109,7 @@ def cell(value: Any, share: bool = False) -> str:
     if share: return percent(number)
     return f"{number:,.0f}" if number == int(number) and abs(number) < 1e15 else plots._num(number)
 
-# %% ../nbs/15_report.ipynb #c3c55e8d
+# %% ../nbs/15_report.ipynb #52feff2d
 def table(
     df,                          # its index becomes the first column
     shares: Iterable[str] = (),  # columns in percent, beside those that always are
@@ -130,7 +130,7 @@ def figure(fig, numbers=None, note: str = "", **how: Any) -> dict:
     return {"title": title, "note": note, "src": "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(), "width": round(size[0]), "height": round(size[1]),
             "table": table(numbers, **how) if numbers is not None and len(numbers) else None}
 
-# %% ../nbs/15_report.ipynb #7040f0c3
+# %% ../nbs/15_report.ipynb #aaa2df84
 def _pieces(old: str, new: str) -> tuple[list, list]:   # [(text, changed)] of each line
     "The words of two lines, and which of them changed."
     a, b = (re.findall(r"\w+|\s+|[^\w\s]", x) for x in (old, new)); left, right = [], []
@@ -153,7 +153,7 @@ def difference(
         out += [{"kind": "add", "pieces": pairs[m][1] if m < n and alike[m] else [(x, False)]} for m, x in enumerate(b[k:l])]
     return out[:most] + ([{"kind": "cut", "pieces": [(f"{len(out) - most} more lines", False)]}] if len(out) > most else [])
 
-# %% ../nbs/15_report.ipynb #843f2733
+# %% ../nbs/15_report.ipynb #d23763c6
 _TOKENS = re.compile(r"(?P<c>#[^\n]*)|(?P<s>\"[^\"\n]*\"?|'[^'\n]*'?)|(?P<k>\b(?:from|import|as|def|return|for|in|if|else|elif|while|class|with|not|and|or|None|True|False|lambda)\b)|(?P<n>\b\d[\d._e]*\b)|(?P<f>\b\w+(?=\())")
 
 def highlight(code: str, most: int = 60) -> list[tuple[str, str]]:   # (text, class): c comment, s string, k keyword, n number, f call, "" the rest
@@ -165,7 +165,7 @@ def highlight(code: str, most: int = 60) -> list[tuple[str, str]]:   # (text, cl
         out.append((m[0], m.lastgroup)); at = m.end()
     return out + ([(text[at:], "")] if at < len(text) else [])
 
-# %% ../nbs/15_report.ipynb #4bf3f68f
+# %% ../nbs/15_report.ipynb #ca07929e
 def shown_steps(steps: list[str]) -> list[str]:
     "First, last of stage 2, last: the steps that are compared."
     two = [s for s in steps if s.startswith("2_")]
@@ -189,7 +189,7 @@ def _one_a_family(ids: list[str], family: dict, n: int) -> list[str]:
     for i in ids: (rest if family.get(i) in seen else first).append(i); seen.add(family.get(i))
     return (first + rest)[:n]
 
-# %% ../nbs/15_report.ipynb #705eaa3b
+# %% ../nbs/15_report.ipynb #392d49bc
 def boxes_of(details: Any, most: int = 40) -> list[list[float]]:
     "Violation boxes (um) of a ledger row's error_details."
     try: items = json.loads(details) if isinstance(details, str) else []
@@ -213,7 +213,7 @@ def _attempt(row: dict, step: str) -> dict:
     return {"step": step, "label": step_label(step), "verdict": row["verdict"], "note": "; ".join(x for x in (errors, "" if row["verdict"] == "clean" else why(row)) if x), "code": code,
             "pieces": highlight(code) if code is not None else [(text[:3000] or "(no text)", "")], "boxes": boxes_of(row.get("error_details")), "png": None}
 
-# %% ../nbs/15_report.ipynb #6aae8ba1
+# %% ../nbs/15_report.ipynb #f603d78b
 def layout_pictures(
     run_dir: str | Path,
     items: list[tuple[str, str, list]],     # program, trusted netlist, violation boxes
@@ -236,7 +236,7 @@ def layout_pictures(
 
 def picture_key(code: str, netlist: str, boxes: list) -> str: return digest(code, netlist, json.dumps(boxes))
 
-# %% ../nbs/15_report.ipynb #b643d080
+# %% ../nbs/15_report.ipynb #b44f1d6e
 def netlists(settings: dict) -> dict[str, str]:
     "Trusted netlist of every problem, by id; empty where the problem set is not at hand."
     try:
@@ -256,7 +256,7 @@ def draw_examples(run_dir: str | Path, shown: list[dict], settings: dict) -> str
         if data := png.get(picture_key(*item(e, c))): c["png"] = "data:image/png;base64," + base64.b64encode(data).decode()
     return reason or ("" if len(usable) == len(built) else "Some problems are not in the problem set at hand; their layouts are not drawn.")
 
-# %% ../nbs/15_report.ipynb #609c71c7
+# %% ../nbs/15_report.ipynb #fd2a342a
 def feedback_examples(run_dir: str | Path, df, each: int = 2, most: int = 6) -> list[dict]:
     "A few readings of each iteration: the program, what was wrong with it, the fixed program, and what the next iteration did on the same problem."
     out, shown, family = [], set(), {_stem(i): f for i, f in zip(df["problem_id"].astype(str), df["family"].astype(str))}
@@ -285,7 +285,7 @@ def _reading(run_dir: str | Path, df, stem: str, doc: dict, issues: list[dict], 
     return {"issues": [{"issue": str(i.get("issue", "")), **{k: text(i, k) for k in ("problem", "reason", "fix")}} for i in issues[:5]], "more": max(0, len(issues) - 5),
             "program": program, "diff": difference(program, str(doc.get("fixed_code", ""))), "after": plots.verdicts(after).iloc[0].replace("_", " ") if len(after) else None}
 
-# %% ../nbs/15_report.ipynb #1b894a06
+# %% ../nbs/15_report.ipynb #4dc0d9e0
 def lineage(manifest: dict, run_dir: str | Path) -> tuple[list[dict], str]:   # rows; what the check says
     "Which step read what and wrote what, and whether any used feedback that it, or a later one, produced."
     brief = lambda names: list(dict.fromkeys(Path(str(n)).name if Path(str(n)).is_absolute() else str(n) for n in names or []))
@@ -304,7 +304,7 @@ def flat(doc: dict, prefix: str = "") -> dict[str, Any]:
     "Nested settings by dotted name."
     return {k: v for name, x in doc.items() for k, v in (flat(x, f"{prefix}{name}.") if isinstance(x, dict) else {prefix + name: x}).items()}
 
-# %% ../nbs/15_report.ipynb #aa8acf3b
+# %% ../nbs/15_report.ipynb #fa6c4a9e
 _PRIVATE = {"outputs", "data", "layout.python", "profile", "task"}      # folders of one machine, or said elsewhere
 
 def settings_rows(manifest: dict) -> tuple[list[tuple[str, str, bool]], list[str]]:   # (name, value, differs from the profile), `--set` arguments
@@ -323,7 +323,7 @@ def reproduce(manifest: dict) -> str:
     parts = ["grpo-lab run", f"--profile {shlex.quote(str(manifest.get('profile', 'laptop')))}", f"--task {shlex.quote(str(manifest.get('task', 'circuits')))}", *(f"--set {shlex.quote(s)}" for s in seed + sets), f"--run-id {shlex.quote(str(manifest.get('run_id', 'run')) + '-again')}"]
     return " \\\n    ".join(parts) if len(parts) > 4 else " ".join(parts)
 
-# %% ../nbs/15_report.ipynb #bfe6a520
+# %% ../nbs/15_report.ipynb #876f75c5
 def _state(manifest: dict) -> tuple[str, str]:   # word, sentence
     "How far the run is."
     steps = {k: (e if isinstance(e, dict) else {}).get("state", "pending") for k, e in (manifest.get("steps") or {}).items()}; done = sum(s == "done" for s in steps.values())
@@ -342,7 +342,7 @@ def cards(manifest: dict, df) -> list[tuple[str, str, str]]:   # (big, small, wh
     if len(df): out.append((f"{len(df):,}", f"{cell(df['tokens'].sum())} tokens" if df["tokens"].notna().any() else "", "programs sampled and judged"))
     return out
 
-# %% ../nbs/15_report.ipynb #d2720f52
+# %% ../nbs/15_report.ipynb #c42a9dd7
 def _results(df, settings: dict) -> dict:
     "Held-out results."
     t = table_by_step(df, k=[k for k in (settings.get("evaluate") or {}).get("k", [1])]); steps = list(t.index); moves = []
@@ -361,7 +361,7 @@ def _families(df) -> dict:
     return {"figures": [figure(plots.plot_family(df), f, shares=steps, steps=True)], "kinds": table(k, shares=steps, steps=True), "failures": table(failures(df).drop(columns="family").assign(status=lambda d: d["status"].map(lambda v: "with errors" if v == "ok" else str(v).replace("_", " "))), most=60), "step": step_label(steps[-1]),
             "rules": figure(plots.plot_rules(df, "4_evaluate"), plots.rules_table(df, "4_evaluate")) if len(plots.rules_table(df, "4_evaluate")) else None}
 
-# %% ../nbs/15_report.ipynb #731c7e66
+# %% ../nbs/15_report.ipynb #1d044eac
 def _training(run_dir: Path, manifest: dict, df) -> dict:
     "How it was trained."
     metrics, logs = [], {s: plots.read_log(run_dir, s) for s in manifest.get("steps") or {} if not s.startswith("3")}; logs = {s: l for s, l in logs.items() if plots._series(l, "loss")[1]}
@@ -382,14 +382,14 @@ def _grpo(run_dir: Path, df) -> list[dict]:
                   figure(plots.plot_zero_variance(df), plots.zero_variance_table(df), "A group whose rewards are all equal has advantage zero: nothing is learned from it."),
                   figure(plots.plot_advantages(df), plots.advantages_table(df)[lambda t: t.completions > 0]), figure(plots.plot_groups(df), plots.groups_table(df), "One row a prompt, one cell a sample. A row of one colour carries no signal.")]
 
-# %% ../nbs/15_report.ipynb #d4e941b1
+# %% ../nbs/15_report.ipynb #4a0e0a4b
 def _repairs(df) -> list[str]:
     "The error prompts after GRPO, in sentences."
     t = table_of_repairs(df); ones = lambda n, word: f"{n} {word}" + ("" if n == 1 else "s")
     before = [f"After training, the student's first choice is clean for {t.clean[0]} of {ones(int(t.programs[0]), 'training problem')}."] if 0 in t.index else []
     return before + [f"Round {r}: {ones(int(x.programs), 'failing program')} shown with {'its' if x.programs == 1 else 'their'} errors, {int(x.clean)} came back clean, as the verifier confirms." for r, x in t.drop(index=0, errors="ignore").iterrows()]
 
-# %% ../nbs/15_report.ipynb #c138b298
+# %% ../nbs/15_report.ipynb #e6a78f7c
 def about(manifest: dict) -> tuple[list[str], list[tuple[str, str]]]:   # words for the top; (name, value) for the bottom
     "What was run, on what."
     get = lambda k: manifest.get(k); student = ((get("settings") or {}).get("student") or {}).get("model", "")
@@ -398,7 +398,7 @@ def about(manifest: dict) -> tuple[list[str], list[tuple[str, str]]]:   # words 
     pairs = lambda x: [(str(k), cell(v)) for k, v in x.items()] if isinstance(x, dict) else [("machine", str(x))] if x else []
     return top, commit + pairs(get("machine")) + pairs(get("versions"))
 
-# %% ../nbs/15_report.ipynb #a3180074
+# %% ../nbs/15_report.ipynb #ebd96545
 def story(run_dir: str | Path, pictures: bool = True) -> dict:
     "Everything that the page shows, as plain data."
     run_dir = Path(run_dir); manifest, remarks = read_manifest(run_dir); df, more = read_rows(run_dir); remarks = remarks + more; settings = manifest.get("settings") or {}
@@ -417,7 +417,7 @@ def story(run_dir: str | Path, pictures: bool = True) -> dict:
             "timeline": tried("The timeline", lambda: figure(plots.plot_timeline(manifest), plots.timeline_table(manifest)), None) if manifest.get("steps") else None,
             "lineage": rows, "checked": checked, "settings": settings_rows(manifest)[0], "reproduce": reproduce(manifest), "names": {v: v.replace("_", " ") for v in plots.OUTCOME_COLOURS}, "colours": plots.OUTCOME_COLOURS}
 
-# %% ../nbs/15_report.ipynb #48fe25e3
+# %% ../nbs/15_report.ipynb #1370ea1c
 def render(data: dict) -> str:    # data: from `story`
     "The page."
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -434,7 +434,7 @@ def write_report(
     "Write report.html, whatever the state of the run. Raises `FileNotFoundError` where the folder is no run folder."
     return atomic_write(Path(run_dir) / "report.html", render(story(run_dir, pictures)))
 
-# %% ../nbs/15_report.ipynb #cb43be87
+# %% ../nbs/15_report.ipynb #fd2d2a63
 def readme_figures(
     run_dir: str | Path,
     out: str | Path,              # folder for heldout.png and layouts.png
@@ -448,9 +448,11 @@ def readme_figures(
     return [atomic_write(Path(out) / name, _png(fig, limit)) for name, fig in figs.items()]
 
 def _png(fig, limit: int) -> bytes:
-    "The figure as PNG, as sharp as fits."
+    "The figure as PNG in 256 colours, as sharp as fits."
     import io
-    for dpi in (150, 120, 100, 80, 60, 45):
-        buf = io.BytesIO(); fig.savefig(buf, format="png", dpi=dpi)
-        if buf.tell() <= limit: break
-    return buf.getvalue()
+    from PIL import Image
+    for dpi in (160, 140, 120, 100, 80, 60, 45):
+        buf, out = io.BytesIO(), io.BytesIO(); fig.savefig(buf, format="png", dpi=dpi)
+        Image.open(buf).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(out, format="PNG", optimize=True)
+        if out.tell() <= limit: break
+    return out.getvalue()
