@@ -7,18 +7,18 @@ __all__ = ['PROFILES', 'Section', 'Lora', 'Student', 'SFT', 'Stage1', 'Stage2', 
            'Teacher', 'Settings', 'field_names', 'SettingsError', 'load_settings', 'project_root', 'data_dir',
            'describe']
 
-# %% ../nbs/00_config.ipynb #148db524
+# %% ../nbs/00_config.ipynb #bd2c1e4d
 import difflib, json, os
 from pathlib import Path
 from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-# %% ../nbs/00_config.ipynb #c7e68d4d
+# %% ../nbs/00_config.ipynb #d945ed52
 class Section(BaseModel):
     "A group of settings: unknown names and wrong types are refused, also on assignment."
     model_config = ConfigDict(extra="forbid", validate_assignment=True, protected_namespaces=())
 
-# %% ../nbs/00_config.ipynb #d535bc3a
+# %% ../nbs/00_config.ipynb #0cfdc5cf
 class Lora(Section):
     "LoRA adapter; names and meaning as in `peft.LoraConfig`."
     r: int = Field(16, ge=1, description="rank")
@@ -36,7 +36,7 @@ class Student(Section):
     gradient_checkpointing: bool = Field(False, description="recompute activations: less memory, more time")
     lora: Lora = Field(default_factory=Lora)
 
-# %% ../nbs/00_config.ipynb #d4bf43da
+# %% ../nbs/00_config.ipynb #33c026c5
 class SFT(Section):
     "Supervised fine-tuning; names as in `trl.SFTConfig`."
     num_train_epochs: float = Field(1.0, gt=0, description="passes over the data")
@@ -66,7 +66,7 @@ class Stage2(SFT):
     unverified_fixes: bool = Field(False, description="also train on fixed code that does not verify")
     repair_share: float = Field(0.0, ge=0, le=1, description="share of the rows that show the student its own failed program and the feedback")
 
-# %% ../nbs/00_config.ipynb #3646ea5e
+# %% ../nbs/00_config.ipynb #45105590
 class GRPO(Section):
     "Stage 3; names and meaning as in `trl.GRPOConfig` where TRL has them."
     max_steps: int = Field(-1, ge=-1, description="optimiser steps; -1: by epochs")
@@ -105,7 +105,7 @@ class Evaluate(Section):
     max_completion_length: int = Field(160, ge=8)
     batch_size: int = Field(64, ge=1, description="completions sampled together")
 
-# %% ../nbs/00_config.ipynb #57381bcb
+# %% ../nbs/00_config.ipynb #5c6551f8
 class Layout(Section):
     "Building and judging layouts."
     drc: Literal["rules", "full"] = Field("rules", description="rules: in process; full: the foundry deck through the KLayout program")
@@ -122,7 +122,7 @@ class Teacher(Section):
     "Who reads the student's programs."
     kind: Literal["reference"] = Field("reference", description="reference: real diagnostics and the problem's own solution")
 
-# %% ../nbs/00_config.ipynb #8a06760c
+# %% ../nbs/00_config.ipynb #e703e8b1
 class Settings(Section):
     "One document for a whole run."
     profile: str = Field("laptop", description="the profile these settings started from")
@@ -140,12 +140,12 @@ class Settings(Section):
     sandbox: Sandbox = Field(default_factory=Sandbox)
     teacher: Teacher = Field(default_factory=Teacher)
 
-# %% ../nbs/00_config.ipynb #8c672f8f
+# %% ../nbs/00_config.ipynb #b2033898
 PROFILES = {
     "laptop": {
         "stage1": {"max_tokens": 8000, "learning_rate": 5e-4, "per_device_train_batch_size": 2},
         "stage2": {"iterations": 3, "base_problems": 24, "num_train_epochs": 2.5, "learning_rate": 1e-3, "per_device_train_batch_size": 4},
-        "grpo": {"max_steps": 10, "prompts_per_step": 12, "num_generations": 8, "learning_rate": 3e-4, "repair_problems": 32}},
+        "grpo": {"max_steps": 10, "prompts_per_step": 12, "num_generations": 8, "micro_batch_size": 8, "learning_rate": 3e-4, "repair_problems": 32}},
     "smoke": {
         "stage1": {"max_tokens": 2000, "max_steps": 2, "per_device_train_batch_size": 4, "max_length": 128},
         "stage2": {"iterations": 2, "problems": 8, "max_steps": 2, "per_device_train_batch_size": 4, "max_completion_length": 48},
@@ -160,7 +160,7 @@ PROFILES = {
         "evaluate": {"num_samples": 10, "temperature": 0.8, "k": [1, 5, 10], "max_completion_length": 512}},
 }
 
-# %% ../nbs/00_config.ipynb #09dd2dfb
+# %% ../nbs/00_config.ipynb #fb0a00ee
 def _merge(base: dict, over: dict) -> dict:
     "`base` with the fields of `over` laid on top, level by level."
     out = dict(base)
@@ -175,7 +175,7 @@ def field_names(model: type[BaseModel] = Settings, prefix: str = "") -> list[str
         names += field_names(sub, f"{prefix}{name}.") if sub else [prefix + name]
     return names
 
-# %% ../nbs/00_config.ipynb #70001aa0
+# %% ../nbs/00_config.ipynb #47124781
 class SettingsError(ValueError):
     "A setting is unknown or of the wrong type; the message names it and the mend."
 
@@ -191,7 +191,7 @@ def _explain(e: ValidationError, where: str) -> str:
         else: lines.append(f"{where}: '{name}' = {err['input']!r}: {err['msg'][0].lower() + err['msg'][1:]}")
     return "\n".join(lines)
 
-# %% ../nbs/00_config.ipynb #8f9969ee
+# %% ../nbs/00_config.ipynb #f98cba02
 def _parse_set(text: str) -> dict:
     "`'a.b=1'` as `{'a': {'b': 1}}`; the value is JSON where it is valid JSON, else text."
     name, eq, value = text.partition("=")
@@ -201,7 +201,7 @@ def _parse_set(text: str) -> dict:
     for part in reversed(name.strip().split(".")): parsed = {part: parsed}
     return parsed
 
-# %% ../nbs/00_config.ipynb #090bbc1c
+# %% ../nbs/00_config.ipynb #95058494
 def load_settings(
     profile: str = "laptop",          # name of a profile
     file: str | os.PathLike | None = None,  # JSON document with any of the fields
@@ -222,7 +222,7 @@ def load_settings(
     try: return Settings.model_validate(doc)
     except ValidationError as e: raise SettingsError(_explain(e, where)) from None
 
-# %% ../nbs/00_config.ipynb #7d0ba8b6
+# %% ../nbs/00_config.ipynb #b618555b
 def project_root() -> Path:
     "Folder of the clone (the one that holds `nbs/` and `data/`). Raises `FileNotFoundError` outside a clone."
     for p in (Path(os.environ.get("GRPO_LAB_HOME", Path(__file__).resolve().parent.parent)), Path.cwd(), *Path.cwd().parents):
@@ -233,7 +233,7 @@ def data_dir(settings: Settings) -> Path:
     "Folder of the problem sets."
     return Path(settings.data) if settings.data else project_root() / "data"
 
-# %% ../nbs/00_config.ipynb #adddb42f
+# %% ../nbs/00_config.ipynb #1919e037
 def describe(model: type[BaseModel] = Settings, prefix: str = "") -> list[dict]:
     "One row a setting: name, default, type, what it means."
     rows = []
