@@ -12,7 +12,7 @@ __all__ = ['HUES', 'OUTCOME_COLOURS', 'MEASURE_COLOURS', 'GROUP_COLOURS', 'INK',
            'plot_loss', 'plot_losses', 'plot_training', 'example_log', 'timeline_table', 'plot_timeline', 'issue_type',
            'issues_table', 'plot_issues', 'layouts_table', 'plot_layouts', 'to_svg']
 
-# %% ../nbs/14_plots.ipynb #49eff314
+# %% ../nbs/14_plots.ipynb #d065dc88
 import json, math, textwrap
 from pathlib import Path
 from typing import Any, Callable, Iterable
@@ -20,7 +20,7 @@ from .evaluate import (GROUP_OUTCOMES, MEASURES, _column, groups, heldout, outco
                                table_by_family, table_by_step)
 from .ledger import REWARD_PREFIX
 
-# %% ../nbs/14_plots.ipynb #2f479dd8
+# %% ../nbs/14_plots.ipynb #73600852
 HUES = {"orange": "#E69F00", "sky": "#56B4E9", "green": "#009E73", "yellow": "#C9B400", "blue": "#2A7FC9", "vermillion": "#D55E00", "purple": "#CC79A7", "grey": "#8B949E"}
 OUTCOME_COLOURS = {  # verdicts from worst to best; "clean" and "dirty" split the status "ok"
     "no_code": "#6E7681", "syntax_error": "#8E6BB8", "refused": "#5B4A8A", "timeout": "#B08FD8", "memory": "#8A7D9B",
@@ -30,7 +30,7 @@ GROUP_COLOURS = {"varied": HUES["blue"], "all pass": HUES["green"], "all fail": 
 INK = {False: {"ink": "#1F2328", "muted": "#656D76", "grid": "#D8DEE4", "paper": "#FFFFFF"},      # light
        True: {"ink": "#E6EDF3", "muted": "#8D96A0", "grid": "#30363D", "paper": "#0D1117"}}       # dark
 
-# %% ../nbs/14_plots.ipynb #f56ae7ef
+# %% ../nbs/14_plots.ipynb #c67adf07
 def step_colour(name: str) -> str:
     "The colour of a step of the run: grey base, purple stage 1, blues for stage 2 (deeper with each iteration), vermillion stage 3."
     number = [int(x) for x in str(name).replace("-", "_").split("_") if x.isdigit()]
@@ -40,7 +40,7 @@ def step_colour(name: str) -> str:
     mix = lambda a, b: round(int(a, 16) * (1 - w) + int(b, 16) * w)
     return "#" + "".join(f"{mix(HUES['sky'][i:i + 2], HUES['blue'][i:i + 2]):02X}" for i in (1, 3, 5))
 
-# %% ../nbs/14_plots.ipynb #53f1d5fc
+# %% ../nbs/14_plots.ipynb #c848164d
 def style(dark: bool = False) -> dict[str, Any]:    # for matplotlib.rc_context
     "matplotlib settings of the lab."
     c = INK[dark]
@@ -51,7 +51,7 @@ def style(dark: bool = False) -> dict[str, Any]:    # for matplotlib.rc_context
             "axes.titlepad": 10, "xtick.major.size": 0, "ytick.major.size": 0, "legend.frameon": False, "legend.fontsize": 8.5, "lines.linewidth": 2,
             "lines.solid_capstyle": "round", "figure.constrained_layout.use": True, "text.parse_math": False, "svg.fonttype": "path", "svg.hashsalt": "grpo_lab"}
 
-# %% ../nbs/14_plots.ipynb #a65b967e
+# %% ../nbs/14_plots.ipynb #da953a9e
 class Empty(Exception):
     "There is nothing to draw yet; the message says what is missing."
 
@@ -64,7 +64,7 @@ def _figure(width: float, height: float):
             buf = io.BytesIO(); self.savefig(buf, format="png", dpi=110); return buf.getvalue()
     return Picture(figsize=(width, height))
 
-# %% ../nbs/14_plots.ipynb #72facaeb
+# %% ../nbs/14_plots.ipynb #4a4acc82
 def _title(ax, text: str) -> None:
     "Say what the picture shows: over the whole figure where the axes are alone in it, else over the axes."
     fig = ax.figure; alone = getattr(fig, "alone", False); width = fig.get_size_inches()[0] * (1 if alone else ax.get_position().width)
@@ -103,7 +103,7 @@ def _nothing(ax, text: str) -> None:
     ax.clear(); ax.set_axis_off(); ax.figure.suptitle("")
     ax.text(0.5, 0.5, textwrap.fill(text, 60), ha="center", va="center", transform=ax.transAxes, color=ax.xaxis.label.get_color())
 
-# %% ../nbs/14_plots.ipynb #e886d4d4
+# %% ../nbs/14_plots.ipynb #047acd44
 def _share_axis(ax, low: float = 0.0) -> None:
     "The y axis is a share, in percent."
     ax.set_ylim(low, 1.02); ax.yaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %"); ax.set_yticks([0, .25, .5, .75, 1])
@@ -120,7 +120,7 @@ def _spread(values: list[float], gap: float, low: float = -9e9, high: float = 9e
         for k, i in enumerate(here): out[i] = sign * max(sign * out[i], sign * (bound + back * gap * k)) if abs(bound) < 9e9 else out[i]
     return out
 
-# %% ../nbs/14_plots.ipynb #d0bf80a0
+# %% ../nbs/14_plots.ipynb #09bedca3
 def read_log(run_dir: str | Path, step: str):   # -> pandas.DataFrame, one row a logged optimiser step, columns as TRL logs them
     "The training curve of a step of the run; no rows while there is none."
     import pandas as pd
@@ -141,7 +141,7 @@ def read_feedback(run_dir: str | Path):         # -> pandas.DataFrame: iteration
         for a in analysis: rows.append({"iteration": it, "file": f.stem, "issue": a.get("issue", ""), **{k: (a.get("explanation") or {}).get(k, "") for k in ("problem", "reason", "fix")}, "fixed_code": doc.get("fixed_code", "")})
     return pd.DataFrame(rows, columns=["iteration", "file", "issue", "problem", "reason", "fix", "fixed_code"])
 
-# %% ../nbs/14_plots.ipynb #a1d7e333
+# %% ../nbs/14_plots.ipynb #2bad8aca
 def heldout_table(df): return table_by_step(df)
 
 @picture(6.6, 3.6)
@@ -153,7 +153,7 @@ def plot_heldout(ax, df):
     for m in measures: ax.plot(x, t[m].astype(float), color=MEASURE_COLOURS[m], lw=3 if m == "clean" else 1.6, marker="o", ms=7 if m == "clean" else 4.5, zorder=3 if m == "clean" else 2)
     ax.errorbar(x, t.clean, yerr=[(t.clean - t.clean_low).clip(lower=0), (t.clean_high - t.clean).clip(lower=0)], fmt="none", ecolor=MEASURE_COLOURS["clean"], elinewidth=1.2, capsize=3, alpha=.8)
     for m, y in zip(measures, _spread([float(t[m].iloc[-1]) for m in measures], .075, .015, 1)):
-        ax.annotate(f"{MEASURES[m]} {percent(t[m].iloc[-1])}", (x[-1], y), (10, 0), textcoords="offset points", va="center", color=MEASURE_COLOURS[m], fontweight="bold" if m == "clean" else "normal", annotation_clip=False)
+        ax.annotate(f"{MEASURES[m]} {percent(t[m].iloc[-1])}", (x[-1], y), (10, 0), textcoords="offset points", va="center", color=MEASURE_COLOURS[m], fontweight="bold" if m == "clean" else "normal", annotation_clip=False, bbox={"facecolor": ax.figure.get_facecolor(), "edgecolor": "none", "pad": 1})
     ax.set_xticks(x, [step_label(s) for s in t.index]); ax.set_xlim(-.3, x[-1] + max(.9, .28 * len(x))); _share_axis(ax)
     ax.set_ylabel("share of held-out problems"); first, last = t.clean.iloc[0], t.clean.iloc[-1]
     _title(ax, f"Clean in DRC and LVS: {percent(first)} of {int(t.problems.iloc[0])} held-out problems {after(t.index[0])}" + (f", {percent(last)} after {step_label(t.index[-1])}" if len(t) > 1 else ""))
@@ -162,7 +162,7 @@ def after(name: str) -> str:
     "When: 'with the base model', 'after stage 2.3'."
     return "with the base model" if name == "base" else f"after {step_label(name)}"
 
-# %% ../nbs/14_plots.ipynb #fa42d5d1
+# %% ../nbs/14_plots.ipynb #84248066
 def family_table(df): return table_by_family(df)
 
 @picture(6.8, 3.2)
@@ -187,7 +187,7 @@ def _heat(ax, values, rows: list[str], columns: list[str], fmt: Callable, top: f
 
 def _rgb(colour: str) -> tuple[float, ...]: return tuple(int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5))
 
-# %% ../nbs/14_plots.ipynb #7115165f
+# %% ../nbs/14_plots.ipynb #b9cca304
 def verdicts(df):   # -> pandas.Series of the keys of OUTCOME_COLOURS, same index
     "Status of each row, with 'ok' split into clean and dirty."
     o = outcomes(df); s = _column(df, "status").astype("string").fillna("no_code")
@@ -202,7 +202,7 @@ def problems_table(df):   # -> pandas.DataFrame: index (family, problem_id), a c
     t.columns.name = None
     return t.map(lambda v: list(OUTCOME_COLOURS)[int(v)] if v == v else None)
 
-# %% ../nbs/14_plots.ipynb #8fdcca8e
+# %% ../nbs/14_plots.ipynb #57f614c3
 @picture(7.0, 3.1)
 def plot_problems(ax, df):
     "Every held-out problem (columns) under every step (rows), coloured by its best verdict."
@@ -222,7 +222,7 @@ def plot_problems(ax, df):
     _verdict_legend(ax, [n for n in names if (t == n).any().any()])
     _title(ax, _churn(t))
 
-# %% ../nbs/14_plots.ipynb #4d4abf61
+# %% ../nbs/14_plots.ipynb #20fe8c23
 def _churn(t) -> str:
     "What happened to the problems between the first and the last step."
     n, last = len(t), t.columns[-1]; ok = t == "clean"; ever = ok.any(axis=1)
@@ -241,7 +241,7 @@ def _verdict_legend(ax, names: list[str]) -> None:
     from matplotlib.patches import Patch
     _legend(ax, handles=[Patch(color=OUTCOME_COLOURS[n]) for n in reversed(names)], labels=[n.replace("_", " ") for n in reversed(names)], ncols=min(8, max(1, len(names))), handlelength=1, handleheight=1, columnspacing=1.2)
 
-# %% ../nbs/14_plots.ipynb #a38ec014
+# %% ../nbs/14_plots.ipynb #8b8890bd
 _WORDS = {"no_code": "answers without a program", "syntax_error": "syntax errors", "refused": "refused programs", "timeout": "timeouts", "memory": "out of memory", "runtime_error": "exceptions", "dirty": "layouts with errors"}
 
 def statuses_table(df, by: str = "model"):   # -> pandas.DataFrame: index by, columns the verdicts from worst to best; shares of rows
@@ -255,7 +255,7 @@ def statuses_table(df, by: str = "model"):   # -> pandas.DataFrame: index by, co
     t = t.reindex(columns=[v for v in OUTCOME_COLOURS if v in t.columns]).rename_axis(columns=None)
     return t.reindex(step_order(t.index)).rename_axis(by) if by == "model" else t
 
-# %% ../nbs/14_plots.ipynb #0cb50850
+# %% ../nbs/14_plots.ipynb #cb3c531a
 @picture(6.6, 3.3)
 def plot_statuses(ax, df, by: str = "model"):
     "Verdicts as a stack of shares, clean at the bottom."
@@ -276,7 +276,7 @@ def plot_statuses(ax, df, by: str = "model"):
     what = {"model": "Clean on held-out problems", "step": "Clean samples of stage 3", "iteration": "Clean on training problems"}[by]
     _title(ax, f"{what}: {percent(ends[0])} → {percent(ends[1])}" + (f"; what remains is mostly {_WORDS[worst]}" if worst else "; nothing else remains"))
 
-# %% ../nbs/14_plots.ipynb #d27b1578
+# %% ../nbs/14_plots.ipynb #9234edac
 def errors_table(df):   # -> pandas.DataFrame by step: built (layouts), drc and lvs (mean errors among built)
     "Mean DRC and LVS errors among the layouts that were built, on held-out problems."
     import pandas as pd
@@ -297,7 +297,7 @@ def plot_errors(ax, df):
     total = t.drc + t.lvs
     _title(ax, f"A built layout has {total.iloc[-1]:.1f} DRC + LVS errors on average {after(t.index[-1])}" + (f" ({total.iloc[0]:.1f} {after(t.index[0])})" if len(t) > 1 else ""))
 
-# %% ../nbs/14_plots.ipynb #7b6b0c62
+# %% ../nbs/14_plots.ipynb #f40d9514
 def rules_table(df, stage: str | None = None, top: int = 10):   # -> pandas.DataFrame: kind, rule, description, layouts (with it), errors (sum)
     "Which DRC rules and LVS mismatches occur, in how many completions; `stage` None: all of the frame."
     import pandas as pd
@@ -323,7 +323,7 @@ def plot_rules(ax, df, stage: str | None = None, top: int = 10):
     ax.grid(True, axis="x"); ax.grid(False, axis="y"); ax.set_xlabel("layouts with this error"); ax.xaxis.get_major_locator().set_params(integer=True); ax.margins(x=.08)
     _title(ax, f"Most frequent: {t.kind[0].upper()} {t.rule[0]}, in {t.layouts[0]} layouts")
 
-# %% ../nbs/14_plots.ipynb #749d0b7c
+# %% ../nbs/14_plots.ipynb #d82f3caa
 def _rewards(df, key, name: str):   # -> pandas.DataFrame by key: completions, mean, std, min, q25, median, q75, max, clean
     "Summary of the rewards of rows, grouped by a key."
     import pandas as pd
@@ -336,7 +336,7 @@ def rewards_table(df, stage: str = "3_grpo"):
     rows = df[(_column(df, "stage").astype("string") == stage).fillna(False).astype(bool)]
     return _rewards(rows, _column(rows, "step").astype("Int64"), "step")
 
-# %% ../nbs/14_plots.ipynb #7fd66e74
+# %% ../nbs/14_plots.ipynb #9a71dd19
 @picture(6.6, 3.3)
 def plot_rewards(ax, df, stage: str = "3_grpo"):
     "Reward distribution by optimiser step: range, middle half, median and mean."
@@ -354,7 +354,7 @@ def _ends(s, n: int = 3) -> tuple[float, float]:
     "Mean of the first and of the last few values."
     k = min(n, max(1, len(s) // 2)); return float(s.iloc[:k].mean()), float(s.iloc[-k:].mean())
 
-# %% ../nbs/14_plots.ipynb #72c3e11e
+# %% ../nbs/14_plots.ipynb #66e917a3
 def rewards_by_model_table(df):
     "Rewards on held-out problems, by step of the run."
     rows = heldout(df); t = _rewards(rows, rows["model"].astype("string"), "model")
@@ -375,7 +375,7 @@ def plot_rewards_by_model(ax, df):
     ax.set_xticks(range(len(t)), [step_label(s) for s in t.index]); ax.set_xlim(-.6, len(t) - .2); ax.set_ylabel("reward of a held-out completion")
     _title(ax, f"Mean held-out reward: {t['mean'].iloc[0]:.2f} {after(t.index[0])}" + (f", {t['mean'].iloc[-1]:.2f} after {step_label(t.index[-1])}" if len(t) > 1 else ""))
 
-# %% ../nbs/14_plots.ipynb #87069944
+# %% ../nbs/14_plots.ipynb #44f8e99c
 def groups_table(df, step: int | None = None, stage: str = "3_grpo"):   # -> pandas.DataFrame: index problem_id, columns sample 0.., values reward
     "Rewards of one optimiser step (None: the last), groups as rows, best group first."
     import pandas as pd
@@ -390,7 +390,7 @@ def groups_table(df, step: int | None = None, stage: str = "3_grpo"):   # -> pan
     t.attrs.update(step=step, low=reach.min(), high=reach.max())
     return t
 
-# %% ../nbs/14_plots.ipynb #99ced390
+# %% ../nbs/14_plots.ipynb #ca8d0ca4
 @picture(6.6, 3.4)
 def plot_groups(ax, df, step: int | None = None, stage: str = "3_grpo"):
     "Heat map of the rewards of one optimiser step: prompt by sample."
@@ -410,7 +410,7 @@ def plot_groups(ax, df, step: int | None = None, stage: str = "3_grpo"):
     ax.set_xticks([j + .5 for j in range(v.shape[1])], [str(c) for c in t.columns]); ax.set_xlabel("sample of the group"); ax.figure.colorbar(m, ax=ax, label="reward", pad=.02, aspect=30).outline.set_visible(False)
     _title(ax, f"Step {t.attrs['step']}: {len(t) - int(flat.sum())} of {len(t)} groups carry a learning signal")
 
-# %% ../nbs/14_plots.ipynb #e50372ee
+# %% ../nbs/14_plots.ipynb #60eaa61a
 def advantages_table(df, step: int | None = None, stage: str = "3_grpo", bins: int = 41):   # -> pandas.DataFrame: index bin centre, completions
     "Histogram of the advantages of one optimiser step, or of all."
     import numpy as np, pandas as pd
@@ -432,7 +432,7 @@ def plot_advantages(ax, df, step: int | None = None, stage: str = "3_grpo"):
     for x, text, c in ((.02, "pushed down", HUES["vermillion"]), (.98, "pushed up", HUES["green"])): ax.text(x, .95, text, transform=ax.transAxes, ha="left" if x < .5 else "right", va="top", color=c, fontweight="bold")
     _title(ax, f"{percent(zero / n)} of {n} completions have advantage 0 and teach nothing" + (f" (step {step})" if step is not None else ""))
 
-# %% ../nbs/14_plots.ipynb #c9ab130d
+# %% ../nbs/14_plots.ipynb #fd914003
 def zero_variance_table(df, stage: str = "3_grpo"):   # -> pandas.DataFrame: index step; groups, then the share of each outcome
     "Share of groups with and without signal, by optimiser step."
     import pandas as pd
@@ -454,7 +454,7 @@ def plot_zero_variance(ax, df, stage: str = "3_grpo"):
     w = lambda name: float((t[name] * t.groups).sum() / t.groups.sum())
     _title(ax, f"{percent(1 - w('varied'))} of {int(t.groups.sum())} groups taught nothing: all failed in {percent(w('all fail'))}, all passed in {percent(w('all pass'))}")
 
-# %% ../nbs/14_plots.ipynb #b1e330c0
+# %% ../nbs/14_plots.ipynb #58b400cd
 CURVES = {  # key as TRL logs it: (name, unit or meaning)
     "reward": ("Reward", "mean ± spread"), "frac_reward_zero_std": ("No-signal groups", "share of groups"), "kl": ("KL", "to the reference, nats a token"),
     "entropy": ("Entropy", "nats a token"), "clip_ratio/region_mean": ("Clipped", "share of tokens"), "clip_ratio": ("Clipped", "share of tokens"), "grad_norm": ("Gradient norm", "before clipping"),
@@ -474,7 +474,7 @@ def training_table(log):   # -> pandas.DataFrame: index key; points, first, last
     rows = [{"key": k, "points": len(v), "first": _ends(pd.Series(v))[0], "last": _ends(pd.Series(v))[1], "min": min(v), "max": max(v), "mean": sum(v) / len(v)} for k in CURVES if (v := _series(log, k)[1])]
     return pd.DataFrame(rows, columns=["key", "points", "first", "last", "min", "max", "mean"]).set_index("key")
 
-# %% ../nbs/14_plots.ipynb #e51639d9
+# %% ../nbs/14_plots.ipynb #a7a8c158
 def _curve(ax, log, key: str, colour: str, size: float = 11) -> None:
     "One curve: raw, smoothed, with reward_std as a band under `reward`."
     import pandas as pd
@@ -492,7 +492,7 @@ def _num(v: float) -> str:
     "A number in about three significant digits, without an exponent where that reads well."
     return "0" if v == 0 else f"{v:.0f}" if 100 <= abs(v) < 1e5 else f"{v:.3g}" if 1 <= abs(v) < 100 else f"{v:.2g}" if 1e-3 <= abs(v) < 1 else f"{v:.2g}"
 
-# %% ../nbs/14_plots.ipynb #80a69013
+# %% ../nbs/14_plots.ipynb #463ed03f
 @picture(6.6, 2.8)
 def plot_curve(ax, log, key: str):
     "One curve of a training log."
@@ -518,7 +518,7 @@ def plot_losses(logs: dict[str, Any], dark: bool = False):   # logs: step of the
             _curve(ax, log, "loss", step_colour(step), 9.5); ax.set_title(ax.get_title(loc="left").replace("Loss:", f"{step_label(step)}:"), loc="left", fontsize=9.5); ax.set_xlabel("optimiser step", fontsize=8); ax.set_ylabel("nats a token" if i % cols == 0 else "", fontsize=8); ax.tick_params(labelsize=8)
     return fig
 
-# %% ../nbs/14_plots.ipynb #579bf100
+# %% ../nbs/14_plots.ipynb #ee1f4275
 def plot_training(log, keys: Iterable[str] | None = None, dark: bool = False):   # log: from `read_log`; keys: None for all that exist
     "Small multiples of the curves of GRPO."
     import matplotlib
@@ -532,7 +532,7 @@ def plot_training(log, keys: Iterable[str] | None = None, dark: bool = False):  
             if i + cols >= len(keys): ax.set_xlabel("optimiser step", fontsize=8)
     return fig
 
-# %% ../nbs/14_plots.ipynb #ecf9a0d4
+# %% ../nbs/14_plots.ipynb #7768757e
 def example_log(seed: int = 0, steps: int = 40, kind: str = "grpo"):   # -> pandas.DataFrame as `read_log` gives
     "A made-up training log ('grpo' or 'sft'); nothing in it was measured."
     import numpy as np, pandas as pd
@@ -541,7 +541,7 @@ def example_log(seed: int = 0, steps: int = 40, kind: str = "grpo"):   # -> pand
     return pd.DataFrame({"step": t, "reward": .2 + .6 * (1 - np.exp(-t / 15)) + noise(.06), "reward_std": .5 * np.exp(-t / 40) + np.abs(noise(.02)), "frac_reward_zero_std": np.clip(.15 + t / 120 + noise(.08), 0, 1), "loss": noise(.01),
                          "kl": .001 * t + np.abs(noise(.002)), "entropy": .5 * np.exp(-t / 50) + np.abs(noise(.02)), "clip_ratio/region_mean": np.abs(noise(.004)), "grad_norm": .6 + np.abs(noise(.15)), "completions/mean_length": 70 - t / 5 + noise(2)})
 
-# %% ../nbs/14_plots.ipynb #b623237e
+# %% ../nbs/14_plots.ipynb #f2a1ea5f
 def _when(v) -> float | None:
     "Seconds since the epoch of a number or an ISO time; None when it is neither."
     from datetime import datetime
@@ -562,7 +562,7 @@ def timeline_table(manifest: dict):   # -> pandas.DataFrame: index step; state, 
     if len(t): t[["start", "end"]] -= t["start"].min()
     return t
 
-# %% ../nbs/14_plots.ipynb #0f9e5691
+# %% ../nbs/14_plots.ipynb #3e3653b0
 def _span(seconds: float) -> str:
     "A duration for people: 48 s, 3 min 20 s, 2 h 05 min."
     if seconds != seconds: return "–"
@@ -582,7 +582,7 @@ def plot_timeline(ax, manifest: dict):
     longest = done.seconds.idxmax() if done.seconds.notna().any() else done.index[0]; total = done.seconds.sum()
     _title(ax, f"{_span(total)} of work{'' if (t.state == 'done').all() else ' so far'}, {percent(done.seconds[longest] / total) if total else ''} of it in {step_label(longest)}" if len(done) > 1 else f"{step_label(longest)}: {_span(total)}")
 
-# %% ../nbs/14_plots.ipynb #5fa7071b
+# %% ../nbs/14_plots.ipynb #cac841a1
 _TYPES = [(r"^DRC\b", "DRC violation"), (r"^LVS\b", "LVS mismatch"), (r"^(syntax error|stops in the middle|nested too deeply)", "does not parse"), (r"^no program", "no program"),
           (r"no module|cannot be imported|is not defined|no variable named", "unknown or missing name"), (r"has no keyword|too many arguments|^\S+ needs ", "wrong call"),
           (r"(must|should) be|uses .* should", "wrong value"), (r"is missing|: \d+ times, should", "something missing"), (r"not needed|too many|^the same line|^unused", "something superfluous"),
@@ -593,7 +593,7 @@ def issue_type(text: str) -> str:
     import re
     return next((name for pattern, name in _TYPES if re.search(pattern, text)), re.sub(r"'[^']*'|\d[\d.]*", "…", text).strip()[:60] or "unnamed")
 
-# %% ../nbs/14_plots.ipynb #46ce7e62
+# %% ../nbs/14_plots.ipynb #2ac81824
 def issues_table(feedback, top: int = 8):   # -> pandas.DataFrame: index issue, a column an iteration; counts, most frequent first; the rest as "other"
     "Issue types over iterations; `feedback` as `read_feedback` gives it."
     import pandas as pd
@@ -614,7 +614,7 @@ def plot_issues(ax, feedback, top: int = 8):
     if n > 1: ax.legend(loc="lower right")
     total = t.sum(); _title(ax, f"The teacher found {int(total.iloc[0])} issues in iteration {t.columns[0]}" + (f", {int(total.iloc[-1])} in iteration {t.columns[-1]}" if n > 1 else "") + f"; most often: {t.index[0]}")
 
-# %% ../nbs/14_plots.ipynb #480c0e32
+# %% ../nbs/14_plots.ipynb #8a586607
 def layouts_table(items: list[dict]):   # items: {"title": problem, "columns": [{"label": step, "png": bytes or None, "note": text}]}
     "What the gallery shows, in words: one row a problem, a column a step."
     import pandas as pd
@@ -642,7 +642,7 @@ def plot_layouts(items: list[dict], dark: bool = False):
             for ax, c in zip(part.subplots(1, cols, squeeze=False).flat, it.get("columns", [])): _layout(ax, c)
     return fig
 
-# %% ../nbs/14_plots.ipynb #c8b3a682
+# %% ../nbs/14_plots.ipynb #9114a031
 def to_svg(fig) -> str:
     "The figure (drawn light) as SVG text that follows prefers-color-scheme, with a transparent background and without its title, which the page sets as text."
     if getattr(fig, "alone", False): fig.suptitle("")
