@@ -12,7 +12,7 @@ __all__ = ['MODELS', 'Card', 'FAMILIES', 'TIMES', 'PLACED', 'Terminal', 'POOLS',
            'cap_specs', 'total_specs', 'ratio_specs', 'space', 'turns', 'choices', 'problem', 'make_problems',
            'shipped', 'save_problems', 'load_problems', 'prompt_messages', 'pick', 'family_rows']
 
-# %% ../nbs/03_circuits.ipynb #67f05b6e
+# %% ../nbs/03_circuits.ipynb #1f995ce5
 import itertools, math, random, re
 from collections import defaultdict
 from pathlib import Path
@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from .config import project_root
 from .records import Problem, digest, read_jsonl, write_jsonl
 
-# %% ../nbs/03_circuits.ipynb #93906941
+# %% ../nbs/03_circuits.ipynb #74ebdfe1
 MODELS = {"n": "sky130_fd_pr__nfet_01v8", "p": "sky130_fd_pr__pfet_01v8", "c": "sky130_fd_pr__cap_mim_m3_1"}
 Card = tuple[str, str, float, float, int]
 
@@ -35,7 +35,7 @@ def spice(
     lines = [f"X{i} {nets_} {MODELS[k]} l={l:g} w={w:g} m={m}" for i, (k, nets_, w, l, m) in enumerate(cards, 1)]
     return "\n".join([f".subckt {name} {' '.join(nets)}", *lines, f".ends {name}"]) + "\n"
 
-# %% ../nbs/03_circuits.ipynb #d09513cc
+# %% ../nbs/03_circuits.ipynb #63493e46
 def merged(
     netlist: str,          # text made by `spice`
 ) -> list[tuple]:          # (model, length, terminals, total width or area): terminals are (role, net) pairs
@@ -52,7 +52,7 @@ def merged(
         total[key] += amount * size["m"]
     return [(*key, round(v, 4)) for key, v in total.items()]
 
-# %% ../nbs/03_circuits.ipynb #424507b3
+# %% ../nbs/03_circuits.ipynb #cffb2bb4
 def netlist_key(
     netlist: str,
     rounds: int = 4,       # how far a difference may be from where it is noticed
@@ -67,7 +67,7 @@ def netlist_key(
         colour = defaultdict(str, {net: digest(*sorted(marks)) for net, marks in seen.items()})
     return digest(*sorted(repr((m, l, a, sorted((r, colour[n]) for r, n in t))) for m, l, t, a in devices))
 
-# %% ../nbs/03_circuits.ipynb #dea9e5f1
+# %% ../nbs/03_circuits.ipynb #ac472288
 class Device(BaseModel):
     "One transistor as glayout's `nmos` and `pmos` draw it."
     model_config = ConfigDict(extra="forbid")
@@ -97,7 +97,7 @@ class Device(BaseModel):
     def a_mos(self) -> str: return {"n": "an nmos", "p": "a pmos"}[self.kind]
     def call(self) -> str: return f"{self.mos}(sky130, {self.arguments()})"
 
-# %% ../nbs/03_circuits.ipynb #e6bd222f
+# %% ../nbs/03_circuits.ipynb #0e399bb0
 def tags(self: Device) -> list[str]:
     "What is unusual about this transistor; part of the name of a composition."
     return [self.kind] + [n for n, on in [("length", self.length > 0.15), ("multipliers", self.multipliers > 1), ("nodummy", not self.dummies),
@@ -120,7 +120,7 @@ def cards(self: Device, d: str = "D", g: str = "G", s: str = "S", b: str = "B") 
 
 Device.tags, Device.words, Device.cards = tags, words, cards
 
-# %% ../nbs/03_circuits.ipynb #3bde0974
+# %% ../nbs/03_circuits.ipynb #2c384161
 def size(self: Device) -> tuple[float, float]:
     "Width and height of the drawn cell in um (a fit to glayout 0.2.0 on sky130, good to about 0.1 um)."
     pitch = self.length + (0.5 if self.length < 0.17 else 0.33)
@@ -137,7 +137,7 @@ def gap(a: Device, b: Device) -> float:
 
 Device.size = size
 
-# %% ../nbs/03_circuits.ipynb #7cb2d632
+# %% ../nbs/03_circuits.ipynb #a704141a
 class Spec(BaseModel):
     "What a problem is made of. Subclasses are families."
     model_config = ConfigDict(extra="forbid")
@@ -169,7 +169,7 @@ def script(*lines: str, imports: str = "") -> str:
     "A program: its import line and its body."
     return "\n".join([f"from glayout import {imports}", *lines])
 
-# %% ../nbs/03_circuits.ipynb #5199ceaf
+# %% ../nbs/03_circuits.ipynb #00b402ac
 @family
 class Transistor(Spec):
     "One transistor with its options."
@@ -182,7 +182,7 @@ class Transistor(Spec):
     def cards(self): return self.device.cards()
     def program(self): return script(f"component = {self.device.call()}", imports=f"{self.device.mos}, sky130")
 
-# %% ../nbs/03_circuits.ipynb #9a4165fc
+# %% ../nbs/03_circuits.ipynb #1c8dfb85
 class Columns(Spec):
     "Two transistors in alternating columns."
     kind: Literal["n", "p"] = "n"
@@ -203,6 +203,7 @@ class Columns(Spec):
         rows = [(self.kind, a, self.width, self.length, fingers), (self.kind, b, self.width, self.length, fingers)]
         return rows + [(self.kind, "B B B B", self.width, self.length, dummies)] * self.dummies
 
+# %% ../nbs/03_circuits.ipynb #8f96177d
 @family
 class Mirror(Columns):
     "A current mirror drawn by glayout."
@@ -227,7 +228,7 @@ class Interdigitated(Columns):
         f = f"two_{self.kind}fet_interdigitized"
         return script(f"component = {f}(sky130, {self.arguments('dummy')})", imports=f"{f}, sky130")
 
-# %% ../nbs/03_circuits.ipynb #ff0b541c
+# %% ../nbs/03_circuits.ipynb #9e973031
 class Centred(Spec):
     "Two nmos in four quarters around a common centre: AB over BA."
     width: float = Field(3, gt=0)            # um, of one finger
@@ -246,6 +247,7 @@ class Centred(Spec):
         main = [("n", nets, self.width, self.length, 2 * self.fingers) for nets in (a, b)]
         return main + [("n", "B B B B", self.width, self.length, 4)] * self.dummies
 
+# %% ../nbs/03_circuits.ipynb #2151e546
 @family
 class DiffPair(Centred):
     "A differential pair drawn by glayout: sources joined."
@@ -264,7 +266,7 @@ class Centroid(Centred):
     def cards(self): return self.two("D1 G1 S1 B", "D2 G2 S2 B")
     def program(self): return script(f"component = common_centroid_ab_ba(sky130, {self.arguments()})", imports="common_centroid_ab_ba, sky130")
 
-# %% ../nbs/03_circuits.ipynb #88d4a12a
+# %% ../nbs/03_circuits.ipynb #8babce83
 TIMES = {2: "twice", 3: "three times"}
 class NPair(Spec):
     "An nmos and a pmos."
@@ -281,6 +283,7 @@ class NPair(Spec):
         p = f"pmos {TIMES[round(wp / wn)]} as wide" if self.times else f"pmos {f'{fp} fingers of ' if fp > 1 else ''}{wp:g} um"
         return dict(n=n, p=p, more=f", length {self.length:g} um" if self.length > 0.15 else "")
 
+# %% ../nbs/03_circuits.ipynb #8ce24d3d
 @family
 class TransmissionGate(NPair):
     "A transmission gate drawn by glayout."
@@ -294,6 +297,7 @@ class TransmissionGate(NPair):
         more = f", fingers=({fn}, {fp})" * (self.fingers != (1, 1)) + f", length=({self.length:g}, {self.length:g})" * (self.length > 0.15)
         return f"from glayout import sky130\nfrom glayout.cells import transmission_gate\ncomponent = transmission_gate(sky130, width=({wn:g}, {wp:g}){more})"
 
+# %% ../nbs/03_circuits.ipynb #8cc3a726
 @family
 class CapArray(Spec):
     "An array of MIM capacitors in parallel."
@@ -312,7 +316,7 @@ class CapArray(Spec):
     def cards(self): return [("c", "TOP BOT", *self.size, self.rows * self.columns)]
     def program(self): return script(f"component = mimcap_array(sky130, rows={self.rows}, columns={self.columns}, size=({self.size[0]:g}, {self.size[1]:g}))", imports="mimcap_array, sky130")
 
-# %% ../nbs/03_circuits.ipynb #6da1119d
+# %% ../nbs/03_circuits.ipynb #a1d086db
 @family
 class TotalWidth(Spec):
     "One transistor given by its total width."
@@ -335,7 +339,7 @@ class TotalWidth(Spec):
     def cards(self): return self.device().cards()
     def program(self): return Transistor(device=self.device()).program()
 
-# %% ../nbs/03_circuits.ipynb #e7134e33
+# %% ../nbs/03_circuits.ipynb #80362287
 PLACED = ("from glayout.backend import Component", "component = Component()")
 class Placed(Spec):
     "Transistors placed by the program."
@@ -363,7 +367,7 @@ def route_stack(names: list[str], side: str, a: str = "a", b: str = "b") -> list
     if len(ports) == 1: return [f'component << c_route(sky130, {a}.ports["{ports[0]}"], {b}.ports["{ports[0]}"])']
     return [f"for t in [{', '.join(chr(34) + p + chr(34) for p in ports)}]:", f"    component << c_route(sky130, {a}.ports[t], {b}.ports[t])"]
 
-# %% ../nbs/03_circuits.ipynb #a3c7294d
+# %% ../nbs/03_circuits.ipynb #e01a358f
 Terminal = Literal["gate", "source", "drain"]
 def joined(device: Device, names: Iterable[str], count: int) -> list[Card]:
     "Cards of `count` equal transistors that share the terminals named."
@@ -381,6 +385,7 @@ class Joined(Placed):
         return dict(mos=self.device.mos, a_mos=self.device.a_mos, words=self.device.words(), joins=" and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names))
     def cards(self): return joined(self.device, self.joins, 2)
 
+# %% ../nbs/03_circuits.ipynb #37404665
 @family
 class RowPair(Joined):
     "Two equal transistors side by side."
@@ -401,7 +406,7 @@ class StackPair(Joined):
         d = self.device
         return script(*PLACED, f"m = {d.call()}", "a = component << m", "b = component << m", self.move("b", d, d, "m", "y"), *route_stack([*self.joins], self.side), imports=f"{d.mos}, sky130, c_route")
 
-# %% ../nbs/03_circuits.ipynb #cb837367
+# %% ../nbs/03_circuits.ipynb #f14bb83b
 @family
 class RowThree(Joined):
     "Three equal transistors in a row."
@@ -431,7 +436,7 @@ class Series(Placed):
         return script(*PLACED, f"m = {d.call()}", "a = component << m", "b = component << m", self.move("b", d, d, "m", "y"),
                       f'component << c_route(sky130, a.ports["drain_{s}"], b.ports["source_{s}"])', imports=f"{d.mos}, sky130, c_route")
 
-# %% ../nbs/03_circuits.ipynb #3970d288
+# %% ../nbs/03_circuits.ipynb #d2bd841d
 @family
 class Diode(Placed):
     "A transistor tied to itself: gate to drain (a diode), or gate to source (off for good)."
@@ -446,6 +451,7 @@ class Diode(Placed):
         d, s = self.device, self.side
         return script(*PLACED, f"a = component << {d.call()}", f'component << c_route(sky130, a.ports["{self.to}_{s}"], a.ports["gate_{s}"])', imports=f"{d.mos}, sky130, c_route")
 
+# %% ../nbs/03_circuits.ipynb #4409ed1d
 @family
 class Inverter(NPair, Placed):
     "An nmos and a pmos above it, gates joined, drains joined."
@@ -459,6 +465,7 @@ class Inverter(NPair, Placed):
         return script(*PLACED, f"a = component << {n.call()}", f"b = component << {p.call()}", self.move("b", n, p, "", "y"),
                       *route_stack(["gate", "drain"], self.side), imports="nmos, pmos, sky130, c_route")
 
+# %% ../nbs/03_circuits.ipynb #a4434c18
 @family
 class Ratio(Placed):
     "Two transistors of one finger width, the second with more fingers; as a hand-made mirror the first is tied to its gate."
@@ -480,7 +487,7 @@ class Ratio(Placed):
         return script(*PLACED, f"a = component << {a.call()}", f"b = component << {b.call()}", self.move("b", a, b, "", "x"), *route_rows(["gate", "source"]), *tie,
                       imports=f"{self.kind}mos, sky130, straight_route" + ", c_route" * self.mirror)
 
-# %% ../nbs/03_circuits.ipynb #9534a7cb
+# %% ../nbs/03_circuits.ipynb #2dbd8a52
 POOLS = ("train", "explore", "parameters", "composition")
 WIDTHS = {False: (1.5, 2, 3, 4, 5, 6, 8), True: (2.5, 3.5, 4.5, 7, 9)}        # um; True: held out
 LENGTHS = {False: (0.3, 0.5, 1), True: (0.4, 0.6, 0.8)}                      # um
@@ -502,7 +509,7 @@ def devices(
     lengths = LENGTHS[held] if "length" in names else (0.15,)
     return [Device(kind=kind, width=w, fingers=f, length=l, **fixed) for w, f, l in itertools.product(widths or WIDTHS[held], fingers, lengths)]
 
-# %% ../nbs/03_circuits.ipynb #699f0195
+# %% ../nbs/03_circuits.ipynb #d86f7104
 def with_devices(cls: type[Spec], plan: dict[str, list[tuple]], pool: str, fingers=(1, 2, 3, 4), widths=None) -> list[Spec]:
     "Specs that hold one Device: `plan` lists per pool (kind, options, further fields...)."
     held = pool == "parameters"
@@ -529,7 +536,7 @@ plan(StackPair, train="n.plain.gate n.plain.drain n.plain.gate+source p.plain.ga
 plan(Series, train="n.plain n.length", explore="p.nodummy", composition="p.plain p.length")
 plan(RowThree, train="n.plain.gate p.plain.gate n.plain.source", explore="p.plain.source", composition="n.plain.gate+source p.plain.drain")
 
-# %% ../nbs/03_circuits.ipynb #328748f1
+# %% ../nbs/03_circuits.ipynb #9e1b441d
 def column_specs(cls: type[Spec], pool: str, columns=(1, 2, 3, 4)) -> list[Spec]:
     "Mirrors and interdigitated pairs."
     held, picks = pool == "parameters", {"train": "n p n.length", "composition": "p.length"}
@@ -553,7 +560,7 @@ def np_specs(cls: type[Spec], pool: str, picks: dict[str, str]) -> list[Spec]:
             out.append(cls(widths=(w, k * w), fingers=f, length=l, times="times" in o))
     return out
 
-# %% ../nbs/03_circuits.ipynb #83d32018
+# %% ../nbs/03_circuits.ipynb #2c0bd386
 def cap_specs(pool: str) -> list[Spec]:
     "Capacitor arrays; the bottom plate must stay within what one array may hold."
     held = pool == "parameters"; sides = (4.5, 7, 9, 11) if held else (4, 5, 6, 8, 10)
@@ -579,7 +586,7 @@ def ratio_specs(pool: str) -> list[Spec]:
     held = pool == "parameters"; picks = {"train": [("n", False), ("p", False)], "explore": [("n", False), ("p", False), ("p", True)], "composition": [("n", True)]}
     return [s for kind, m in picks.get("train" if held else pool, []) for s in grid(Ratio, kind=(kind,), width=WIDTHS[held], k={"explore": (5, 7), "parameters": (3, 5, 8)}.get(pool, (2, 3, 4, 6)), mirror=(m,))]
 
-# %% ../nbs/03_circuits.ipynb #1cfc3f71
+# %% ../nbs/03_circuits.ipynb #d50fc00a
 NP = {"transmission_gate": dict(train="plain fingers times length", explore="plain fingers times", composition="fingers.times fingers.length times.length"),
       "inverter": dict(train="plain fingers length", explore="plain fingers length fingers.length", composition="times fingers.times")}
 
@@ -600,7 +607,7 @@ COUNTS = {  # how many of each pool: train, explore, parameters, composition
     "transmission_gate": (14, 4, 3, 3), "cap_array": (10, 0, 3, 1), "total_width": (18, 10, 5, 3), "diode": (10, 3, 3, 3), "row_pair": (20, 14, 7, 5),
     "stack_pair": (14, 10, 5, 3), "series": (8, 5, 2, 2), "row_three": (8, 5, 2, 2), "inverter": (12, 8, 4, 2), "ratio_pair": (10, 7, 3, 2)}
 
-# %% ../nbs/03_circuits.ipynb #dfe1542c
+# %% ../nbs/03_circuits.ipynb #2038615d
 def turns(items: list, rng: random.Random) -> list:
     "Specs or problems, shuffled, with compositions taking turns."
     by = defaultdict(list)
@@ -623,7 +630,7 @@ def problem(spec: Spec, pool: str, number: int, rng: random.Random) -> Problem:
     return Problem(id=f"{spec.family}_{'h' if held else 't'}{number:02d}", task="circuits", family=spec.family, prompt=spec.prompt(rng), entry_point="component",
                    reference=spec.program() + "\n", spec=more, split="heldout" if held else "train")
 
-# %% ../nbs/03_circuits.ipynb #9d64dc91
+# %% ../nbs/03_circuits.ipynb #5d8f47b4
 def make_problems(
     seed: int = 7,
 ) -> list[Problem]:       # training problems first, then held-out ones, families in order
@@ -641,7 +648,7 @@ def make_problems(
             if want: raise ValueError(f"family {name}, pool {pool}: {want} problems short; widen space() or lower COUNTS")
     return sorted(out, key=lambda p: (p.split == "heldout", [*COUNTS].index(p.family)))
 
-# %% ../nbs/03_circuits.ipynb #2edcdb6f
+# %% ../nbs/03_circuits.ipynb #b24b9a12
 def shipped() -> Path:
     "Folder of the problems that ship with the lab."
     return project_root() / "data" / "circuits"
@@ -661,7 +668,7 @@ def load_problems(
     files = [path] if path.suffix == ".jsonl" else [path / f"{s}.jsonl" for s in ("train", "heldout") if split in (None, s)]
     return [p for f in files for p in read_jsonl(f, Problem) if split in (None, p.split)]
 
-# %% ../nbs/03_circuits.ipynb #1773ac79
+# %% ../nbs/03_circuits.ipynb #f0436776
 SYSTEM = "You write glayout programs for sky130. Leave the layout in `component`."
 
 def prompt_messages(
@@ -685,7 +692,7 @@ def pick(
     groups = [turns(group, rng) for group in by.values()]
     return [p for row in itertools.zip_longest(*groups) for p in row if p is not None][:n]
 
-# %% ../nbs/03_circuits.ipynb #fbb91485
+# %% ../nbs/03_circuits.ipynb #0e5ee5ac
 def family_rows(problems: list[Problem]) -> list[dict[str, Any]]:
     "A row a family: counts, difficulty, lengths in characters, and one prompt."
     out = []
