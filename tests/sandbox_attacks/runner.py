@@ -25,7 +25,7 @@ from grpo_lab.sandbox import CodeVerifier                                       
 from grpo_lab.sandbox.kernel import ARCH, TABLES                                   # noqa: E402
 from grpo_lab.sandbox.pool import STARVED                                          # noqa: E402
 
-SECONDS = 0.7                           # what a sandboxed program gets in this suite
+SECONDS = 0.4                           # what a sandboxed program gets in this suite
 VICTIM = """
 import ctypes, signal, sys
 got = []
