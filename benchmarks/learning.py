@@ -50,6 +50,7 @@ def main(argv=None):
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--set", action="append", default=[], dest="sets", metavar="NAME=VALUE")
     parser.add_argument("--reuse", action="store_true", help="continue or read runs of the same name instead of refusing them")
+    parser.add_argument("--shared", action="store_true", help="note in the results that other work ran at the same time: times are then upper bounds")
     parser.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "learning.json"))
     args = parser.parse_args(argv)
     results = [one(args.profile, seed, args.sets, args.reuse) for seed in args.seeds]
@@ -65,10 +66,10 @@ def main(argv=None):
     for step in results[0]["steps"]:
         print(f"{step:32}" + "".join(f"  {(r['steps'][step]['seconds'] or 0):6.0f}" for r in results))
     print(f"{'all':32}" + "".join(f"  {sum(s['seconds'] or 0 for s in r['steps'].values()):6.0f}" for r in results))
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    print(f"\npeak memory of the largest process: {peak:.2f} GiB")
+    peak = None if args.reuse else resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20   # a reused run trained elsewhere
+    if peak: print(f"\npeak memory of the largest process: {peak:.2f} GiB")
     if args.out != "/dev/null":
-        out = {"command": "python benchmarks/learning.py " + " ".join(argv or sys.argv[1:]), "largest_process_gib": peak, "summary": summary, "runs": results}
+        out = {"command": "python benchmarks/learning.py " + " ".join(argv or sys.argv[1:]), "machine_was_shared": args.shared, "largest_process_gib": peak, "summary": summary, "runs": results}
         Path(args.out).write_text(json.dumps(out, indent=1, default=str) + "\n")
         print(f"written to {Path(args.out).name}")
 
