@@ -1,4 +1,5 @@
 """Judging code problems: plain Python's verdict on every kind of value, nothing else's on hostile ones."""
+import ast
 import json
 import os
 import signal
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from grpo_lab.records import Verdict
 from grpo_lab.sandbox import CodeVerifier, calibrate, codec, reward, strength, verify_code
-from grpo_lab.sandbox.judge import names
+from grpo_lab.sandbox.judge import names as judge_names
 
 sys.path.insert(0, str(Path(__file__).parent / "sandbox_attacks"))
 from runner import children_of  # noqa: E402
@@ -291,6 +292,7 @@ def test_programs_that_read_and_print(v):
 
 # ------------------------------------------------------------------ whose name is it
 def test_names_are_taken_from_the_trusted_text_only():
+    def names(tests, setup, entry=None): return judge_names([ast.parse(t) for t in [*tests, setup]], entry)
     assert names(["assert f(1) == 2"], "")[0] == {"f"}
     assert names(["assert set(f(1)) == set([2])"], "")[0] == {"f"}
     assert names(["import math\nassert math.isclose(f(1), 2)"], "")[0] == {"f"}

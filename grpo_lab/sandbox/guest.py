@@ -90,17 +90,17 @@ def _failure(e):
     return ("raise", name, type(e).__name__, args, status, text)
 
 
-def _serve(space, request):
+_MUTABLE = (list, dict, set, bytearray, tuple)
+
+
+def _serve(space, request, body=b""):
     op, *args = request
     if op == "call" or op == "make":
         f, args, kw = args
-        before = [_encode(a) if type(a) in (list, dict, set, bytearray, tuple) else None for a in args]
         value = f(*args, **kw)
         changed = []
-        for i, (a, was) in enumerate(zip(args, before)):
-            if was is not None:
-                now = _encode(a)
-                if now != was: changed.append((i, a))
+        if any(type(a) in _MUTABLE for a in args) and _encode((op, f, args, kw)) != body:      # it did something to its arguments
+            changed = [(i, a) for i, a in enumerate(args) if type(a) in _MUTABLE]
         if op == "make": return ("object", _keep(value), changed)
         return ("ok", value, changed)
     if op == "get": return ("ok", getattr(args[0], args[1]), [])
@@ -163,7 +163,7 @@ def run(payload):
     while True:
         kind, body = wire.recv(DATA, 1 << 31)
         try:
-            try: answer = _serve(space, _decode(body))
+            try: answer = _serve(space, _decode(body), body)
             except BaseException as e: answer = _failure(e)
             try: data = _encode(answer)
             except codec.NotPlain as e: data = _encode(("unplain", str(e)))

@@ -256,19 +256,24 @@ def update(old, new, depth=0):
 @functools.lru_cache(256)
 def prepared(tests, setup, entry_point):
     "`names` and the compiled tests; a group's samples share their tests."
-    wanted, entry = names(tests, setup, entry_point)
-    return wanted, entry, [compile(t, f"<test {n}>", "exec", dont_inherit=True) for n, t in enumerate(tests)], compile(setup, "<setup>", "exec", dont_inherit=True)
+    trees = []
+    for n, t in enumerate(tests):
+        try: trees.append(ast.parse(t, f"<test {n}>"))
+        except SyntaxError as e: raise ValueError(f"test {n} is no Python: {e.msg}: {t[:200]!r}") from None
+    before = ast.parse(setup, "<setup>")
+    wanted, entry = names([*trees, before], entry_point)
+    return wanted, entry, [compile(t, f"<test {n}>", "exec", dont_inherit=True) for n, t in enumerate(trees)], compile(before, "<setup>", "exec", dont_inherit=True)
 
 
-def names(tests, setup, entry_point=None):
+def names(trees, entry_point=None):
     """`(wanted, problem)`: names the program must supply, from the trusted side's text only.
 
     A name that tests use and that neither they, nor the setup, nor the built-ins define is the program's.
     A built-in's name is the program's only when it is the entry point, or when tests ask for nothing else.
     """
-    used, defined, calls = set(), set(), set()
-    for text in list(tests) + [setup]:
-        for node in ast.walk(ast.parse(text)):
+    used, defined = set(), set()
+    for tree in trees:
+        for node in ast.walk(tree):
             if isinstance(node, ast.Name):
                 (used if isinstance(node.ctx, ast.Load) else defined).add(node.id)
             elif isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)): defined.add(node.name)
@@ -363,7 +368,7 @@ class Case:
         s = self.spec
         entry_point = s["entry_point"]
         try: wanted, entry, code, setup = prepared(tuple(self.tests), s["setup"], tuple(entry_point) if isinstance(entry_point, list) else entry_point)
-        except SyntaxError as e:
+        except (SyntaxError, RecursionError, MemoryError) as e:
             raise ValueError(f"the tests or the setup are no Python: {e}") from None
         remote, space, restarts, i = None, None, 0, 0
         loaded = False
