@@ -168,7 +168,7 @@ def layouts(n, cold_n):
 def machine():
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.processor())
     return dict(cpu=cpu, cores=os.cpu_count(), kernel=platform.release(), memory_gb=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
-                load_before=os.getloadavg()[0])
+                load_before=round(os.getloadavg()[0], 2), nice=os.nice(0))
 
 
 def main():
