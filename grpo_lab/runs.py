@@ -10,7 +10,7 @@ __all__ = ['STATES', 'RunError', 'Busy', 'Step', 'Result', 'plan', 'step_seed', 
            'run_lock_open', 'finish', 'program_files', 'compile_result', 'judge', 'layout_results', 'log_file',
            'trainer_watch', 'StepFailed', 'execute_run', 'redo', 'list_runs']
 
-# %% ../nbs/13_runs.ipynb #24ea2918
+# %% ../nbs/13_runs.ipynb #1c69a7da
 import contextlib, datetime, hashlib, json, os, re, shutil, socket, subprocess, sys, time
 from pathlib import Path
 from typing import Any, Callable, Iterable
@@ -18,7 +18,7 @@ from .config import Settings, load_settings, project_root
 from .ledger import Ledger, ledger_row
 from .records import Completion, Problem, Record, Verdict, atomic_write
 
-# %% ../nbs/13_runs.ipynb #b70cfebb
+# %% ../nbs/13_runs.ipynb #46789d84
 STATES = ("pending", "running", "done", "failed")
 
 class RunError(RuntimeError):
@@ -27,7 +27,7 @@ class RunError(RuntimeError):
 class Busy(RunError):
     "Another process is working on this run."
 
-# %% ../nbs/13_runs.ipynb #1e8976b4
+# %% ../nbs/13_runs.ipynb #a639ae06
 class Step(Record):
     "One notebook to execute."
     id: str                      # also the ledger's stage, the folder under models/ and the key in the manifest
@@ -52,7 +52,7 @@ class Result(Record):
     error: str = ""              # the exception, in a few lines
     seconds: float = 0.0
 
-# %% ../nbs/13_runs.ipynb #26b72289
+# %% ../nbs/13_runs.ipynb #4d13a2ac
 def plan(
     settings: Settings,
     run_dir: str | os.PathLike = "",   # run folder that the steps work in
@@ -66,7 +66,7 @@ def plan(
             *[step(f"2_self_improve_{n}", "2_self_improve", iteration=n) for n in range(1, settings.stage2.iterations + 1)],
             step("3_grpo", "3_grpo"), step("4_evaluate", "4_evaluate")]
 
-# %% ../nbs/13_runs.ipynb #46c1b04b
+# %% ../nbs/13_runs.ipynb #d334fca6
 def step_seed(
     seed: int,       # of the run
     step_id: str,
@@ -74,7 +74,7 @@ def step_seed(
     "The seed of one step: the same on every machine and every attempt, different for every step."
     return int(hashlib.sha256(f"{seed}/{step_id}".encode()).hexdigest()[:8], 16) % 2**31
 
-# %% ../nbs/13_runs.ipynb #ad32b57c
+# %% ../nbs/13_runs.ipynb #e96affab
 def versions() -> dict[str, str]:
     "Versions of Python and of the packages that decide what a run computes."
     from importlib.metadata import PackageNotFoundError, version
@@ -96,7 +96,7 @@ def machine() -> dict[str, Any]:
     gpus = Path("/proc/driver/nvidia/gpus")
     return {"system": f"{platform.system()} {platform.machine()}", "cores": os.cpu_count(), "gpus": len(list(gpus.iterdir())) if gpus.is_dir() else 0}
 
-# %% ../nbs/13_runs.ipynb #cdf45c84
+# %% ../nbs/13_runs.ipynb #cc12fedd
 _HELD: dict[str, Any] = {}   # folder -> open lock file, of this process
 
 @contextlib.contextmanager
@@ -118,7 +118,7 @@ def run_lock(
     try: yield
     finally: _HELD.pop(key).close()
 
-# %% ../nbs/13_runs.ipynb #704474b4
+# %% ../nbs/13_runs.ipynb #5e7ab6bb
 def model_bytes(
     settings: Settings,
 ) -> int:            # bytes of one saved model; a guess when neither folder nor name tells
@@ -136,7 +136,7 @@ def space_needed(
     "What a run will still write: one model for each step that trains, and a little for everything else."
     return int(1.1 * model_bytes(settings) * max(settings.stage2.iterations + 1 - trained, 0)) + 100 * 2**20
 
-# %% ../nbs/13_runs.ipynb #5df0d5e2
+# %% ../nbs/13_runs.ipynb #5cf5773c
 _ELSEWHERE = "choose another outputs folder (--set outputs=FOLDER)"
 
 def check_folder(
@@ -153,7 +153,7 @@ def check_space(folder: Path, settings: Settings, trained: int = 0) -> None:
     free, need = shutil.disk_usage(folder).free, space_needed(settings, trained)
     if free < need: raise RunError(f"{folder} has {free / 2**30:.1f} GiB free and the run needs about {need / 2**30:.1f} GiB: free some space or {_ELSEWHERE}")
 
-# %% ../nbs/13_runs.ipynb #e648b10a
+# %% ../nbs/13_runs.ipynb #6122bcac
 def runs_folder(settings: Settings) -> Path:
     "Folder of the run folders; a relative one counts from the project folder, wherever you started."
     return Path(settings.outputs) if Path(settings.outputs).is_absolute() else project_root() / settings.outputs
@@ -199,7 +199,7 @@ class Run:
         doc = self.manifest; doc["steps"][step_id].update(fields)
         atomic_write(self.dir / "run.json", json.dumps(doc, indent=1, ensure_ascii=False, default=str) + "\n"); return doc["steps"][step_id]
 
-# %% ../nbs/13_runs.ipynb #a78b2b30
+# %% ../nbs/13_runs.ipynb #67f777ae
 def data_folder(settings: Settings) -> Path | None:
     "Folder of the task's problem sets; None: the ones that ship."
     return Path(settings.data) / settings.task if settings.data else None
@@ -210,7 +210,7 @@ def check_data(settings: Settings) -> dict[str, int]:   # problems of each split
     try: return {split: len(load_problems(split, data_folder(settings))) for split in ("train", "heldout")}
     except (ValueError, OSError) as e: raise RunError(str(e)) from None
 
-# %% ../nbs/13_runs.ipynb #c64cc5b2
+# %% ../nbs/13_runs.ipynb #fda4e3cd
 def _flat(doc: dict, prefix: str = "") -> dict[str, Any]:
     "Nested settings by dotted name."
     return {k: v for name, x in doc.items() for k, v in (_flat(x, f"{prefix}{name}.") if isinstance(x, dict) else {prefix + name: x}).items()}
@@ -222,7 +222,7 @@ def differences(
     a, b = _flat(old), _flat(new)
     return [f"{k}: {a.get(k)!r} -> {b.get(k)!r}" for k in sorted(a.keys() | b.keys()) if k != "outputs" and a.get(k) != b.get(k)]
 
-# %% ../nbs/13_runs.ipynb #b12abf23
+# %% ../nbs/13_runs.ipynb #946ad82d
 def _manifest(settings: Settings, run_id: str) -> dict:
     "A manifest with nothing done."
     entry = {"state": "pending", "attempts": 0, "started": None, "finished": None, "seconds": None,
@@ -249,7 +249,7 @@ def create_run(
         atomic_write(folder / "run.json", json.dumps(_manifest(settings, run_id), indent=1, ensure_ascii=False) + "\n")
     return Run(folder)
 
-# %% ../nbs/13_runs.ipynb #03d541c2
+# %% ../nbs/13_runs.ipynb #2396c42d
 def find_run(
     name: str,                          # run id, or path of a run folder
     outputs: str | os.PathLike | None = None,   # folder of the run folders; None: the project's
@@ -261,7 +261,7 @@ def find_run(
     have = ", ".join(sorted(f.parent.name for f in root.glob("*/run.json"))) or "none"
     raise RunError(f"there is no run '{name}' in {root} (there: {have})")
 
-# %% ../nbs/13_runs.ipynb #ef84c5f9
+# %% ../nbs/13_runs.ipynb #2b1e1085
 def checkpoint_step(run: Run, step_id: str) -> int:
     "Optimiser step of the newest checkpoint that an attempt at a step left; 0: none."
     return max([int(p.name.rpartition("-")[2]) for p in (run.dir / "models" / f".{step_id}-trainer").glob("checkpoint-*") if (p / "trainer_state.json").exists()], default=0)
@@ -282,7 +282,7 @@ def clear_step(run: Run, step_id: str, upto: int = 0) -> None:
     for p in leftovers(run, step_id, upto): shutil.rmtree(p) if p.is_dir() else p.unlink()
     for p in run.dir.rglob(".*.tmp"): p.unlink(missing_ok=True)
 
-# %% ../nbs/13_runs.ipynb #86482bb5
+# %% ../nbs/13_runs.ipynb #73d3563d
 class OpenStep:
     "What a stage notebook works with."
     def __init__(self,
@@ -317,7 +317,7 @@ class OpenStep:
         p = self.dir / p
         return str(p.relative_to(self.dir)) if p.is_relative_to(self.dir) else str(p)
 
-# %% ../nbs/13_runs.ipynb #1bbd2fe2
+# %% ../nbs/13_runs.ipynb #95087540
 def merged_models(run: Run) -> dict[str, Path]:
     "Merged model of every training step, in order; those that exist."
     found = {s.id: run.dir / "models" / s.id / "merged" for s in run.plan}
@@ -328,12 +328,12 @@ def start_model(step: OpenStep) -> Path | None:
     ids = [s.id for s in step.run.plan]; before = [i for i in ids[:ids.index(step.id)] if i != "2_self_improve_1"]
     models = {k: p for k, p in merged_models(step.run).items() if k in before}
     if before and before[-1] not in models:
-        if not step.by_hand: raise RunError(f"models/{before[-1]}/merged is missing in {step.dir}, and {step.id} starts from it: `grpo-lab resume {step.run.id} --redo {before[-1]}`")
+        if not step.by_hand: raise RunError(f"models/{before[-1]}/merged is missing in {step.dir}, and {step.id} starts from it: `grpo-lab resume {_name(step.run)} --redo {before[-1]}`")
         print(f"{before[-1]} has left no model in {step.dir}: starting from {list(models)[-1] if models else 'the base model'}")
     if models: step.uses(list(models.values())[-1])
     return list(models.values())[-1] if models else None
 
-# %% ../nbs/13_runs.ipynb #4ffcdd72
+# %% ../nbs/13_runs.ipynb #c087058a
 class Progress:
     "A bar in the notebook, and a line for the terminal: `update(n)` adds, calling it with a number sets."
     def __init__(self,
@@ -363,12 +363,12 @@ class Progress:
     def __enter__(self): return self
     def __exit__(self, *_): self.bar is None or self.bar.close()
 
-# %% ../nbs/13_runs.ipynb #fcec6b6e
+# %% ../nbs/13_runs.ipynb #7025c77f
 def bar(step: OpenStep, what: str, total: int | None = None, show: bool = True) -> Progress:
     "A progress bar of this step."
     return Progress(what, total, step.path("logs", f"{step.id}.progress"), show)
 
-# %% ../nbs/13_runs.ipynb #7d80f773
+# %% ../nbs/13_runs.ipynb #9be848d1
 def seed_everything(
     seed: int,
     threads: int = 0,      # torch threads; 0: as torch likes
@@ -399,7 +399,7 @@ def open_step(
     seed_everything(run.steps[step_id]["seed"], run.settings.threads)
     return OpenStep(run, step_id, by_hand)
 
-# %% ../nbs/13_runs.ipynb #eef5d52a
+# %% ../nbs/13_runs.ipynb #4065a97d
 _BY_HAND = contextlib.ExitStack()
 
 def run_lock_open(run: Run) -> None:
@@ -419,7 +419,7 @@ def finish(
     if step.by_hand: _BY_HAND.close()
     return step.metrics
 
-# %% ../nbs/13_runs.ipynb #d3037b78
+# %% ../nbs/13_runs.ipynb #3b1ecf91
 def program_files(step: OpenStep, completions: Iterable[Completion], folder: str) -> list[str]:
     "Write each completion's program as `<folder>/<problem>.py` (`--1`, `--2` for further samples); paths relative to the run folder."
     from grpo_lab.teacher import file_stem
@@ -437,7 +437,7 @@ def compile_result(name: str, verdict: Verdict) -> str:
     lines += [f"{d.get('kind')} {d.get('rule')} x{d.get('count', 1)}: {d.get('description', '')}" for d in verdict.error_details]
     return "\n".join([*lines, *(["log:", verdict.log.rstrip()] if verdict.log.strip() else [])]) + "\n"
 
-# %% ../nbs/13_runs.ipynb #5dcca847
+# %% ../nbs/13_runs.ipynb #2c1a0588
 def judge(
     step: OpenStep,
     verifier: Any,                      # from `open_verifier`
@@ -455,7 +455,7 @@ def judge(
     step.ledger.write(step.id, rows, part)
     return verdicts
 
-# %% ../nbs/13_runs.ipynb #22b8385d
+# %% ../nbs/13_runs.ipynb #86767906
 def layout_results(verdict: Verdict) -> dict:
     "One entry of evaluation/output.json."
     def part(kind, errors):
@@ -463,7 +463,7 @@ def layout_results(verdict: Verdict) -> dict:
                 "error_details": [d for d in verdict.error_details if d.get("kind") == kind] or ([] if verdict.status == "ok" else [{"kind": "run", "rule": verdict.status, "description": verdict.log[-300:], "count": 1, "boxes": []}])}
     return {"drc_result": part("drc", verdict.drc_errors), "lvs_result": part("lvs", verdict.lvs_errors)}
 
-# %% ../nbs/13_runs.ipynb #35ae29f5
+# %% ../nbs/13_runs.ipynb #2943cb0d
 def log_file(step: OpenStep) -> Path:
     "Where the learning curve of a step goes."
     name = f"training_data/{step.id}.log.jsonl"; step.makes(name); return step.path(name)
@@ -480,9 +480,13 @@ def trainer_watch(step: OpenStep, what: str = "train"):
             with open(log, "a", encoding="utf-8") as f: f.write(json.dumps(row) + "\n")
     return Watch()
 
-# %% ../nbs/13_runs.ipynb #c9006773
+# %% ../nbs/13_runs.ipynb #257be247
 class StepFailed(RunError):
     "A step ended in an error; what was done before it is kept."
+
+def _name(run: Run) -> str:
+    "How the command line finds a run: its id, or its path where it lies in another outputs folder."
+    return run.id if run.dir.parent == runs_folder(Settings()).resolve() else str(run.dir)
 
 def _settle(run: Run, step: Step, result: Result) -> None:
     "Write the outcome of a step into the manifest. Raises `StepFailed`."
@@ -490,7 +494,7 @@ def _settle(run: Run, step: Step, result: Result) -> None:
     error = result.error or f"the notebook ended without calling finish(): {step.executed}"
     with contextlib.suppress(OSError): run.update(step.id, state="failed", error=error)    # a full disk must not hide the reason
     raise StepFailed(f"step {step.id} failed:\n{error}\nnotebook: {step.executed}\nlog: {step.log}\n"
-                     f"earlier steps are kept; when the cause is mended: grpo-lab resume {run.id}")
+                     f"earlier steps are kept; when the cause is mended: grpo-lab resume {_name(run)}")
 
 def execute_run(
     run: Run,
@@ -512,7 +516,7 @@ def _whole(notebook: Path) -> bool:
     try: return bool(json.loads(notebook.read_text(encoding="utf-8"))["cells"])
     except (OSError, ValueError, KeyError): return False
 
-# %% ../nbs/13_runs.ipynb #0446e387
+# %% ../nbs/13_runs.ipynb #598c3b13
 def redo(run: Run, step_id: str) -> None:
     "Mark a step and all later ones as not done. Raises `RunError` where the run does not have it."
     ids = list(run.steps)

@@ -107,7 +107,7 @@ def test_an_exception_is_told_and_the_next_attempt_goes_on(toy):
     run = create_run(settings, "a")
     with pytest.raises(StepFailed) as e:
         execute_run(run, quiet(), lambda line: None)
-    assert "column drc_errors" in str(e.value) and "grpo-lab resume a" in str(e.value)
+    assert "column drc_errors" in str(e.value) and f"grpo-lab resume {run.dir}" in str(e.value)
     assert states(run) == ["done", "done", "failed", "pending"] and "column drc_errors" in run.steps["3_grpo"]["error"]
     assert "column drc_errors" in run.plan[2].executed.read_text()
     kept = run.steps["1_initial_finetune"]
