@@ -1,8 +1,12 @@
 """Tests marked `slow` run only when asked for: pytest -m slow."""
+import signal
+
 import pytest
 
 
 def pytest_configure(config):
+    # a shell that starts us in the background ignores SIGINT, and every process of ours would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "slow: minutes, or needs the network; run with -m slow")
 
 
