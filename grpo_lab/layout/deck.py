@@ -217,9 +217,11 @@ class Deck:
         self._process = subprocess.Popen(
             [klayout_program(), "-b", "-rd", f"deck={fetched()}", "-rd", f"limit={MAX_SHAPES}", "-r", str(self._folder / "server.rb")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-            start_new_session=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+            start_new_session=True,
             env={"PATH": os.environ.get("PATH", ""), "HOME": str(self._folder), "KLAYOUT_HOME": str(self._folder),
                  "LANG": "C.UTF-8", "QT_QPA_PLATFORM": "offscreen", "TMPDIR": str(self._folder)})
+        if hasattr(resource, "prlimit"):  # from outside: code between fork and exec is not safe in a process with threads
+            resource.prlimit(self._process.pid, resource.RLIMIT_AS, (limit, limit))
         self._lines: queue.Queue = queue.Queue()
         threading.Thread(target=self._read, args=(self._process.stdout, self._lines), daemon=True).start()
         self._jobs = 0
