@@ -37,7 +37,7 @@ test-slow: $(VENV)/.made-dev $(VENV)/.made-layout               ## the slow ones
 
 readme: $(VENV)/.made-dev   ## README.md from nbs/index.ipynb
 	$(BIN)/python -m nbconvert --log-level ERROR --to markdown --stdout --TagRemovePreprocessor.enabled=True --TagRemovePreprocessor.remove_cell_tags hide nbs/index.ipynb | sed 's#](images/#](nbs/images/#g' > README.md.new
-	mv README.md.new README.md
+	test -s README.md.new && mv README.md.new README.md
 
 notebooks: $(VENV)/.made-dev  ## modules from the notebooks, and the notebooks cleaned
 	$(BIN)/nbdev_export

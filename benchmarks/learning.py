@@ -32,7 +32,7 @@ def one(profile: str, seed: int, sets: list[str], reuse: bool) -> dict:
     table = evaluate.table_by_step(df)
     last = [m for m in evaluate.step_order(evaluate.heldout(df)["model"].unique()) if m.startswith("2_")]
     steps = {k: {"seconds": s.get("seconds"), **{m: v for m, v in (s.get("metrics") or {}).items() if isinstance(v, (int, float))}} for k, s in manifest["steps"].items()}
-    return {"seed": seed, "run_id": run_id, "settings": manifest["settings"], "git_commit": manifest.get("git"), "machine": manifest.get("machine"), "versions": manifest.get("versions"),
+    return {"seed": seed, "run_id": run_id, "settings": manifest["settings"], "git_commit": manifest.get("git_commit"), "machine": manifest.get("machine"), "versions": manifest.get("versions"),
             "table": json.loads(table.to_json(orient="table", index=True))["data"], "by_kind": json.loads(evaluate.table_by_kind(df).to_json(orient="table"))["data"],
             "stage3_against_stage2": evaluate.paired(df, last[-1], "3_grpo") if last else None, "steps": steps, "headline": evaluate.headline(df)}
 
