@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['group_advantages', 'lab_grpo_trainer', 'grpo_config', 'order_problems', 'ledger_writer', 'train_grpo']
 
-# %% ../nbs/11_grpo.ipynb #24344743
+# %% ../nbs/11_grpo.ipynb #2f5937af
 import json, time
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from .config import GRPO, Settings
 from .ledger import REWARD_PREFIX, Ledger, ledger_row
 from .records import Completion, Problem, Verdict
 
-# %% ../nbs/11_grpo.ipynb #4e5bee08
+# %% ../nbs/11_grpo.ipynb #69d37611
 def group_advantages(
     rewards: torch.Tensor,      # [groups * G], group by group
     num_generations: int,       # G
@@ -28,7 +28,7 @@ def group_advantages(
     std = rewards.float().std() if scale == "batch" and len(rewards) > 1 else r.std(1, keepdim=True) if num_generations > 1 else torch.zeros_like(r)
     return (centred / (std + eps)).flatten()
 
-# %% ../nbs/11_grpo.ipynb #f1a2d5bb
+# %% ../nbs/11_grpo.ipynb #26a9074b
 def lab_grpo_trainer():
     "The lab's subclass of `trl.GRPOTrainer` (made on first use: importing TRL takes seconds)."
     from trl import GRPOTrainer
@@ -44,7 +44,7 @@ def lab_grpo_trainer():
         def _on_cpu(self) -> bool: return self.accelerator.device.type == "cpu"
 
         def _use_lab_sampler(self) -> bool:
-            return self.sampler_kind == "lab" or self.sampler_kind == "auto" and self._on_cpu() and not self.use_vllm and not supported(self.model)
+            return self.sampler_kind == "lab" or self.sampler_kind == "auto" and self._on_cpu() and not supported(self.model)
 
         def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, *args, **kw):
             start = time.perf_counter()
@@ -83,7 +83,7 @@ def lab_grpo_trainer():
             return torch.cat([p[0] for p in parts])[:, -logits_to_keep:], torch.cat([p[1] for p in parts])[:, -logits_to_keep:] if compute_entropy else None, None
     return LabGRPOTrainer
 
-# %% ../nbs/11_grpo.ipynb #682577f9
+# %% ../nbs/11_grpo.ipynb #64ac083a
 def grpo_config(
     cfg: GRPO, out: Path, seed: int,
     gradient_checkpointing: bool = False,
@@ -98,7 +98,7 @@ def grpo_config(
         use_vllm=cfg.sampler == "vllm", vllm_mode=cfg.vllm_mode, logging_steps=1, save_strategy="steps" if cfg.save_steps else "no", save_steps=cfg.save_steps or 500, save_total_limit=1, report_to=[], disable_tqdm=True,
         gradient_checkpointing=gradient_checkpointing, dataloader_pin_memory=torch.cuda.is_available(), logging_nan_inf_filter=False)
 
-# %% ../nbs/11_grpo.ipynb #7bb1dc76
+# %% ../nbs/11_grpo.ipynb #fa091de3
 def order_problems(
     problems: list[Problem], steps: int,   # optimiser steps
     cfg: GRPO, seed: int,
@@ -114,7 +114,7 @@ def order_problems(
         out += turn
     return out[:need]
 
-# %% ../nbs/11_grpo.ipynb #94a7db78
+# %% ../nbs/11_grpo.ipynb #6c50a815
 def ledger_writer(ledger: Ledger, stage: str, problems: dict[str, Problem], reward, num_generations: int):
     "A function for `on_batch`: one ledger part an optimiser step."
     def write(trainer, inputs, out):
@@ -129,7 +129,7 @@ def ledger_writer(ledger: Ledger, stage: str, problems: dict[str, Problem], rewa
         ledger.write(stage, rows, f"step-{step:06d}")
     return write
 
-# %% ../nbs/11_grpo.ipynb #d928e040
+# %% ../nbs/11_grpo.ipynb #17366835
 def train_grpo(
     settings: Settings,
     problems: list[Problem],          # training problems
@@ -156,8 +156,8 @@ def train_grpo(
     rows = Dataset.from_list([{"prompt": messages(p), "problem_id": p.id} for p in order])
     args = grpo_config(cfg.model_copy(update={"max_steps": steps}), folder, seed, settings.student.gradient_checkpointing)
     for_training(model); keep_freed_memory()
-    trainer = lab_grpo_trainer()(model, reward, args, train_dataset=rows, processing_class=tokenizer, peft_config=lora_config(settings), sampler="lab" if cfg.sampler == "lab" else "auto" if cfg.sampler != "generate" else "generate",
-        sample_seed=seed, on_batch=ledger_writer(ledger, stage, {p.id: p for p in problems}, reward, cfg.num_generations), callbacks=[progress_callback(steps, stage), *callbacks])
+    trainer = lab_grpo_trainer()(model, reward, args, train_dataset=rows, processing_class=tokenizer, peft_config=lora_config(settings), sampler=cfg.sampler,
+        sample_seed=seed, on_batch=ledger_writer(ledger, stage, {p.id: p for p in problems}, reward, cfg.num_generations), callbacks=[progress_callback(stage), *callbacks])
     for c in [c for c in trainer.callback_handler.callbacks if type(c).__name__ == "PrinterCallback"]: trainer.remove_callback(c)
     trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
     curve = keep_log(log, trainer.state.log_history) if log else [h for h in trainer.state.log_history if "reward" in h]

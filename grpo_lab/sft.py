@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['render_row', 'sft_config', 'lab_trainer', 'keep_log', 'progress_callback', 'train_sft']
 
-# %% ../nbs/10_sft.ipynb #472ecf1f
+# %% ../nbs/10_sft.ipynb #f954f5c2
 import json, time
 from pathlib import Path
 from .config import SFT, Settings
 from .records import atomic_write
 
-# %% ../nbs/10_sft.ipynb #753d7e6e
+# %% ../nbs/10_sft.ipynb #9d6200a2
 def render_row(
     tokenizer,
     row: dict,     # {"prompt": messages, "completion": str} or {"text": str}
@@ -21,7 +21,7 @@ def render_row(
     prompt = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
     return {"prompt": prompt, "completion": row["completion"].rstrip("\n") + tokenizer.eos_token}
 
-# %% ../nbs/10_sft.ipynb #01e0498e
+# %% ../nbs/10_sft.ipynb #6d761fd8
 def sft_config(
     cfg: SFT, out: Path, seed: int,
     packed: bool,               # pack short rows of a corpus into full ones
@@ -34,7 +34,7 @@ def sft_config(
     return SFTConfig(output_dir=str(out), **keep, warmup_steps=cfg.warmup_ratio, packing=packed, packing_strategy="wrapped", bf16=False, seed=seed, data_seed=seed, logging_steps=1, save_strategy="no", report_to=[], dataset_num_proc=None,
                      gradient_checkpointing=gradient_checkpointing, dataloader_pin_memory=torch.cuda.is_available(), disable_tqdm=True, logging_nan_inf_filter=False)
 
-# %% ../nbs/10_sft.ipynb #c0072cbe
+# %% ../nbs/10_sft.ipynb #2bf67195
 def lab_trainer(Trainer):
     "TRL's `Trainer` class with the CPU loss of `grpo_lab.logprobs`; counts the tokens that went through."
     from grpo_lab.logprobs import sequence_logps
@@ -50,7 +50,7 @@ def lab_trainer(Trainer):
             return (loss, {"logps": logps}) if return_outputs else loss
     return LabSFTTrainer
 
-# %% ../nbs/10_sft.ipynb #cb236c50
+# %% ../nbs/10_sft.ipynb #9e59a454
 def keep_log(
     file: str | Path,      # training_data/<step>.log.jsonl
     history: list[dict],   # trainer.state.log_history
@@ -59,7 +59,7 @@ def keep_log(
     rows = [h for h in history if "loss" in h or "reward" in h]
     atomic_write(file, "".join(json.dumps(r) + "\n" for r in rows)); return rows
 
-def progress_callback(total: int, name: str):
+def progress_callback(name: str):
     "A transformers callback that shows one progress bar with the loss (and the reward, where there is one)."
     from tqdm.auto import tqdm
     from transformers import TrainerCallback
@@ -70,7 +70,7 @@ def progress_callback(total: int, name: str):
         def on_train_end(self, args, state, control, **_): self.bar.close()
     return Bar()
 
-# %% ../nbs/10_sft.ipynb #8eb1aaca
+# %% ../nbs/10_sft.ipynb #4c8e1e97
 def train_sft(
     settings: Settings, cfg: SFT,
     rows: list[dict],               # as in `render_row`
@@ -91,7 +91,7 @@ def train_sft(
     start, packed = time.perf_counter(), "text" in rows[0]; tokenizer.padding_side = "right"; for_training(model); keep_freed_memory()
     args = sft_config(cfg, Path(out).parent / f".{Path(out).name}-trainer", seed, packed, settings.student.gradient_checkpointing)
     trainer = lab_trainer(SFTTrainer)(model, args, train_dataset=Dataset.from_list([render_row(tokenizer, r) for r in rows]), processing_class=tokenizer, peft_config=lora_config(settings),
-                         callbacks=[progress_callback(0, Path(out).name), *callbacks])
+                         callbacks=[progress_callback(Path(out).name), *callbacks])
     for c in [c for c in trainer.callback_handler.callbacks if type(c).__name__ == "PrinterCallback"]: trainer.remove_callback(c)
     trainer.train(); tokenizer.padding_side = "left"
     curve = keep_log(log, trainer.state.log_history) if log else [h for h in trainer.state.log_history if "loss" in h]
