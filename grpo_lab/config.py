@@ -55,6 +55,8 @@ class Stage1(SFT):
     corpus: str = Field("glayout", description="'glayout': the sources installed with the layout interpreter; else a folder, such as a clone of OpenFASOC")
     min_chars: int = Field(100, ge=0, description="shorter files are dropped")
     max_tokens: int = Field(0, ge=0, description="stop reading the corpus after so many tokens; 0: all of it")
+    samples: int = Field(24, ge=0, description="corrections made from corpus files: a damaged piece, the teacher's analysis, the original")
+    train_on: Literal["sources", "samples", "both"] = Field("sources", description="what stage 1 trains on: the sources, those corrections, or both")
 
 class Stage2(SFT):
     "Stage 2: generate, compile, teacher feedback, training data, fine-tune; again."
@@ -96,6 +98,7 @@ class GRPO(Section):
     sampler: Literal["auto", "lab", "generate", "vllm"] = Field("auto", description="auto: the lab's sampler where it knows the model, else transformers' generate")
     vllm_mode: Literal["colocate", "server"] = "colocate"
     save_steps: int = Field(0, ge=0, description="checkpoint every so many steps; 0: none")
+    results: str = Field("", description="DRC and LVS results of your own signoff tools, a file or a folder: error prompts are made from these; empty: from the lab's own verdicts")
 
 class Evaluate(Section):
     "Stage 4: held-out problems, the base model and every step."
@@ -137,6 +140,8 @@ class Settings(Section):
     profile: str = Field("laptop", description="the profile these settings started from")
     task: Literal["circuits", "starter", "humaneval", "mbpp"] = Field("circuits", description="what is learned: a key of grpo_lab.tasks.TASKS")
     seed: int = Field(0, ge=0, description="of everything stochastic")
+    prompts: str = Field("", description="text file of prompts that every step answers as well, one a line; empty: prompts.txt of the task, where there is one; none: no prompts")
+    on_low_memory: Literal["refuse", "warn"] = Field("refuse", description="what a run does when its model cannot fit into this machine's memory")
     outputs: str = Field("outputs", description="folder of the run folders")
     data: str = Field("", description="folder of problem sets, <data>/<task>/; for mbpp and humaneval also the file itself; empty: the project's data/")
     threads: int = Field(0, ge=0, description="torch threads; 0: as many as cores")
@@ -164,7 +169,7 @@ PROFILES = {
     "gpu-7b": {
         "student": {"model": "codellama/CodeLlama-7b-Instruct-hf", "dtype": "bfloat16", "gradient_checkpointing": True,
                     "lora": {"r": 64, "lora_alpha": 128, "lora_dropout": 0.05}},
-        "stage1": {"num_train_epochs": 3, "learning_rate": 2e-4, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "max_length": 2048},
+        "stage1": {"samples": 500, "train_on": "both", "num_train_epochs": 3, "learning_rate": 2e-4, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 4, "max_length": 2048},
         "stage2": {"iterations": 5, "num_train_epochs": 1, "learning_rate": 1e-6, "max_length": 2048, "max_completion_length": 512},
         "grpo": {"num_train_epochs": 10, "num_generations": 4, "max_completion_length": 512, "sampler": "vllm", "save_steps": 50},
         "evaluate": {"num_samples": 10, "temperature": 0.8, "k": [1, 5, 10], "max_completion_length": 512}},
