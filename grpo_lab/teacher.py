@@ -7,8 +7,8 @@ __all__ = ['UNKNOWN', 'FIX', 'issue', 'syntax_issue', 'Program', 'read_program',
            'call_issues', 'waste_issues', 'static_issues', 'exception_of', 'run_issues', 'layout_issues', 'value_of',
            'constants', 'Call', 'calls', 'difference_issues', 'diagnose', 'reference_feedback', 'file_stem',
            'pick_issues', 'shorten', 'repair_messages', 'as_completion', 'feedback_folder', 'save_feedback',
-           'load_feedback', 'clean_code', 'Kept', 'usable_feedback', 'feedback_to_rows', 'LineageError', 'iteration_of',
-           'used_by', 'check_lineage']
+           'feedback_text', 'load_feedback', 'clean_code', 'Kept', 'usable_feedback', 'feedback_to_rows',
+           'LineageError', 'iteration_of', 'used_by', 'check_lineage']
 
 # %% ../nbs/18_teacher.ipynb #c75d06ae
 import ast, builtins, difflib, hashlib, itertools, json, keyword, os, re, sys
@@ -211,6 +211,7 @@ _LVS_FIXES = {
     "device missing": "add the device, with the size that the problem names", "device extra": "take the extra device out; leave out dummies that were not asked for",
     "device size": "set width=, length=, fingers= or multipliers= as the problem asks", "device wiring": "connect its terminals to the ports that the problem names",
     "open": "join the parts with a route between their ports", "short": "separate them: route on another side or metal, or move the devices apart",
+    "net differs": "give the net the connections that the problem names: take off what it also has, add what it lacks",
     "net missing": "add the route that makes this connection", "net extra": "remove the route that makes this connection, or complete it",
 }
 
@@ -425,7 +426,7 @@ def reference_feedback(
     filename, api = filename or f"{file_stem(problem.id)}.py", api or glayout_api()
     if verdict.clean and code: return Feedback(filename=filename, analysis=[], fixed_code=normalise(code))
     issues = diagnose(problem, code, verdict, api)
-    return Feedback(filename=filename, analysis=[*issues, *(difference_issues(code, problem, api) if code else [])], fixed_code=normalise(problem.reference))
+    return Feedback(filename=filename, analysis=[*issues, *(difference_issues(code, problem, api) if code and problem.reference else [])], fixed_code=normalise(problem.reference))
 
 # %% ../nbs/18_teacher.ipynb #583983c1
 def file_stem(problem_id: str) -> str:
@@ -481,9 +482,16 @@ def save_feedback(
     feedback: Feedback,
     sample: int = 0,        # several programs of one problem: 0, 1, ...
 ) -> Path:
-    "Write one feedback file, atomically: `master_predictions/iteration_N/<problem>[--sample].json`."
-    name = file_stem(problem_id) + (f"--{sample}" if sample else "") + ".json"
-    return atomic_write(feedback_folder(run_dir, iteration) / name, feedback.model_dump_json(indent=1) + "\n")
+    "Write one feedback, as text and as JSON: `master_predictions/iteration_N/<problem>[--sample].txt`, `.json`; gives the path of the JSON."
+    name = file_stem(problem_id) + (f"--{sample}" if sample else "")
+    atomic_write(feedback_folder(run_dir, iteration) / f"{name}.txt", feedback_text(feedback))
+    return atomic_write(feedback_folder(run_dir, iteration) / f"{name}.json", feedback.model_dump_json(indent=1) + "\n")
+
+def feedback_text(feedback: Feedback) -> str:
+    "A feedback as a person reads it."
+    lines = [f"file: {feedback.filename}", f"issues: {len(feedback.analysis)}", ""]
+    for n, i in enumerate(feedback.analysis, 1): lines += [f"{n}. {i.issue}", *(f"   {k}: {v}" for k, v in i.explanation.model_dump().items()), ""]
+    return "\n".join([*lines, "fixed code:", feedback.fixed_code.rstrip() or "(none)"]) + "\n"
 
 # %% ../nbs/18_teacher.ipynb #c2c61087
 def _set_aside(file: Path, why: str) -> None:
@@ -517,7 +525,7 @@ def clean_code(text: str, entry_point: str = "component") -> tuple[str, str]:   
 
 def _verified(problem: Problem, code: str, fb: Feedback, settings: Settings) -> bool:
     "Is a program known to be right without verifying it again?"
-    return normalise(code) == normalise(problem.reference) or settings.teacher.kind == "reference" and not fb.analysis
+    return bool(problem.reference) and (normalise(code) == normalise(problem.reference) or settings.teacher.kind == "reference" and not fb.analysis)
 
 # %% ../nbs/18_teacher.ipynb #9ca8b772
 @dataclass
@@ -543,9 +551,10 @@ def usable_feedback(
         if problem.split != "train": dropped["held-out problem"] += 1; continue
         code, why = clean_code(fb.fixed_code, problem.entry_point)
         if not why and (problem.prompt, code) in seen: why = "duplicate"
+        if why == "empty" and not problem.reference: why = "free prompt, no fixed code"
         if why: dropped[why] += 1; continue
         seen.add((problem.prompt, code)); kept.append(Kept(problem, fb, code, _verified(problem, code, fb, settings)))
-    doubt = [k for k in kept if not k.verified]
+    doubt = [k for k in kept if not k.verified and k.problem.reference]     # without a trusted netlist there is nothing to verify against
     for k, v in zip(doubt, verify([(k.problem, k.code) for k in doubt]) if verify and doubt else []): k.verified = v.clean
     if not settings.stage2.unverified_fixes:
         dropped["not verified"] += sum(not k.verified for k in kept); kept = [k for k in kept if k.verified]
@@ -575,7 +584,7 @@ def feedback_to_rows(
     settings: Settings,                 # stage2.repair_share, unverified_fixes, max_length; seed
     tokenizer=None,                     # drops rows that training would cut
     verify: Callable | None = None,     # [(problem, code)] -> verdicts, e.g. a verifier's `verify`
-) -> tuple[list[dict], dict]:           # rows for `train_sft`; counts: read, kept, solve, repair, verified, dropped {reason: number}
+) -> tuple[list[dict], dict]:           # rows for `train_sft`; counts: read, kept, cleaned (fences, white space), solve, repair, verified, dropped {reason: number}
     "Training rows from the feedback files of one iteration, written to `training_data/iteration_N.jsonl`."
     from grpo_lab.circuits import prompt_messages
     run_dir = Path(run_dir)
@@ -589,8 +598,8 @@ def feedback_to_rows(
         if tokenizer is not None and _too_long(row, tokenizer, settings.stage2.max_length): dropped["too long"] += 1; continue
         rows.append(row)
     write_jsonl(run_dir / "training_data" / f"iteration_{iteration}.jsonl", rows)
-    kinds = Counter(r["kind"] for r in rows)
-    return rows, {"read": read, "kept": len(rows), "solve": kinds["solve"], "repair": kinds["repair"], "verified": sum(r["verified"] for r in rows), "dropped": dict(dropped)}
+    kinds = Counter(r["kind"] for r in rows); cleaned = sum(k.code != k.feedback.fixed_code.strip("\n") for k in kept)
+    return rows, {"read": read, "kept": len(rows), "cleaned": cleaned, "solve": kinds["solve"], "repair": kinds["repair"], "verified": sum(r["verified"] for r in rows), "dropped": dict(dropped)}
 
 # %% ../nbs/18_teacher.ipynb #e4902b59
 class LineageError(ValueError):
