@@ -609,9 +609,9 @@ COUNTS = {  # how many of each pool: train, explore, parameters, composition
 
 # %% ../nbs/03_circuits.ipynb #2038615d
 def turns(items: list, rng: random.Random) -> list:
-    "Specs or problems, shuffled, with compositions taking turns."
+    "Specs or problems, shuffled, with compositions (where there are none: difficulties) taking turns."
     by = defaultdict(list)
-    for s in items: by[s.composition() if isinstance(s, Spec) else s.spec["composition"]].append(s)
+    for s in items: by[s.composition() if isinstance(s, Spec) else s.spec.get("composition", s.spec.get("difficulty"))].append(s)
     for group in by.values(): rng.shuffle(group)
     return [s for row in itertools.zip_longest(*by.values()) for s in row if s is not None]
 
@@ -687,7 +687,7 @@ def pick(
     "A smaller set: families take turns, and within a family compositions do; a smaller `n` gives a subset. Raises `ValueError` when there are fewer than `n`."
     rng, by = random.Random(seed), defaultdict(list)
     for p in problems:
-        if p.spec["difficulty"] <= max_difficulty and (use is None or use in p.spec["use"]): by[p.family].append(p)
+        if p.spec.get("difficulty", 1) <= max_difficulty and (use is None or use in p.spec.get("use", use)): by[p.family].append(p)
     if sum(map(len, by.values())) < n: raise ValueError(f"only {sum(map(len, by.values()))} problems match, {n} wanted; lower n or loosen `use` and `max_difficulty`")
     groups = [turns(group, rng) for group in by.values()]
     return [p for row in itertools.zip_longest(*groups) for p in row if p is not None][:n]

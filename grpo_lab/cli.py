@@ -199,24 +199,26 @@ def cmd_verify(args) -> int:
     code = sys.stdin.read() if args.program == "-" else Path(args.program).read_text(encoding="utf-8")
     if args.tests:
         return verify_tests(args, code)
-    from .circuits import load_problems
     settings = settings_of(args)
-    from .runs import data_folder
-    problems = {p.id: p for p in load_problems(path=data_folder(settings))}
+    from .tasks import open_task
+    task = open_task(settings)
+    problems = {p.id: p for p in task.load()}
     if args.problem not in problems:
         import difflib
         near = difflib.get_close_matches(args.problem or "", problems, 3, 0.3)
         say((f"there is no problem '{args.problem}'" if args.problem else "say which problem: --problem ID, or give --tests FILE")
             + (f"; near it: {', '.join(near)}" if near else f"; {len(problems)} problems, for example {', '.join(list(problems)[:3])}"))
         return USAGE
-    need_layout()
+    if settings.task == "circuits":
+        need_layout()
     import tempfile
-    from .rewards import layout_reward
+    from .rewards import REWARDS
     from .verify import open_verifier
-    settings = settings.model_copy(update={"layout": settings.layout.model_copy(update={"workers": settings.layout.workers or 1})})
+    one = {k: getattr(settings, k).model_copy(update={"workers": 1}) for k in ("layout", "sandbox")}
+    settings = settings.model_copy(update=one)
     with tempfile.TemporaryDirectory() as cache, open_verifier(settings, cache_dir=Path(cache)) as verifier:
         verdict = verifier.verify([(problems[args.problem], code)])[0]
-    return tell_verdict(args, {"problem": args.problem, "reward": float(layout_reward(verdict)), "clean": verdict.clean, **verdict.model_dump()})
+    return tell_verdict(args, {"problem": args.problem, "reward": float(REWARDS[task.reward](verdict)), "clean": verdict.clean, **verdict.model_dump()})
 
 
 def verify_tests(args, code: str) -> int:
@@ -387,7 +389,7 @@ def build_parser() -> argparse.ArgumentParser:
         p.add_argument("--profile", default=profile, metavar="NAME", help=f"laptop, smoke or gpu-7b (default: {profile})")
         p.add_argument("--file", metavar="JSON", help="JSON document with any of the settings, laid over the profile")
         p.add_argument("--set", action="append", metavar="NAME=VALUE", help="one setting, for example grpo.num_generations=8; may be repeated")
-        p.add_argument("--task", metavar="NAME", help="what is learned (default: circuits)")
+        p.add_argument("--task", metavar="NAME", help="circuits, starter, humaneval or mbpp (default: circuits)")
 
     def with_json(p):
         p.add_argument("--json", action="store_true", help="print the answer as JSON")
@@ -415,6 +417,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     p = command("verify", cmd_verify, "judge one program, and print verdict and reward",
                 "\n  grpo-lab verify --problem ID program.py             a layout program: DRC, LVS\n"
+                "  grpo-lab verify --task starter --problem ID program.py   a code problem: its hidden tests\n"
                 "  grpo-lab verify program.py --tests tests.json       any program against assert statements\n"
                 "The program runs in the sandbox. Exit code 0 only when it is clean.")
     p.add_argument("program", metavar="PROGRAM", help="a Python file; - reads standard input")

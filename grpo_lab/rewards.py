@@ -6,9 +6,10 @@
 __all__ = ['MAX_ERRORS', 'LACKING', 'FAILED', 'SYNTAX', 'NO_CODE', 'REWARDS', 'layout_reward', 'VerifiedReward']
 
 # %% ../nbs/07_rewards.ipynb #e7c166ef
-import math
+import functools, math
 from typing import Any, Callable
 from .records import Problem, Verdict, extract_code
+from .sandbox import reward
 
 # %% ../nbs/07_rewards.ipynb #47a1c5b8
 MAX_ERRORS = 50     # E: more errors than this count as this many
@@ -26,6 +27,7 @@ def layout_reward(
 
 # %% ../nbs/07_rewards.ipynb #6cffac23
 REWARDS: dict[str, Callable[[Verdict], float]] = {"drc_lvs": layout_reward}
+for _kind in ("binary", "partial", "scaled"): REWARDS[f"tests_{_kind}"] = functools.partial(lambda kind, v: reward(v.model_dump(include={"passed", "total"}), kind), _kind)
 
 class VerifiedReward:
     "A TRL reward function: verify the programs of a batch, score the verdicts."
