@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['regroup', 'lab_grpo_trainer', 'grpo_config', 'order_problems', 'ledger_writer', 'train_grpo']
 
-# %% ../nbs/14_grpo.ipynb #a3169974
+# %% ../nbs/14_grpo.ipynb #fb5e91d0
 import json, time
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from .config import GRPO, Settings
 from .ledger import REWARD_PREFIX, Ledger, ledger_row
 from .records import Completion, Problem, Verdict
 
-# %% ../nbs/14_grpo.ipynb #696793ec
+# %% ../nbs/14_grpo.ipynb #2ad75d02
 def regroup(
     batches: list[dict],        # TRL's micro-batches of one optimiser step: tensors [rows, ...], and scalars that all share
     rows: int,                  # rows a micro-batch at most
@@ -41,7 +41,7 @@ def _narrow(batch: dict) -> dict:
         out[k] = v
     return out
 
-# %% ../nbs/14_grpo.ipynb #db6a3b76
+# %% ../nbs/14_grpo.ipynb #8fac11b7
 def lab_grpo_trainer():
     "The lab's subclass of `trl.GRPOTrainer` (made on first use: importing TRL takes seconds)."
     from trl import GRPOTrainer
@@ -64,7 +64,8 @@ def lab_grpo_trainer():
             if not self._use_lab_sampler(): out = super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, *args, **kw)
             else:
                 unique = prompt_ids[::num_generations]; assert all(prompt_ids[i] == unique[i // num_generations] for i in range(len(prompt_ids))), "the rows of a group must stand together"
-                base = (self.sample_seed * 1_000_003 + self.state.global_step * 7919 + self._step) % 2**40
+                turn = self._step % self.args.gradient_accumulation_steps      # not _step itself: it starts again from 0 after a resume
+                base = ((self.sample_seed * 1_000_003 + self.state.global_step * 7919 + turn) * 64 + self.accelerator.process_index) % 2**40
                 got = sample_ids(LabSampler(self.accelerator.unwrap_model(self.model)), unique, num_generations, self.temperature, self.top_p, self.max_completion_length, tuple(self.eos_token_ids), [base * 4096 + i for i in range(len(prompt_ids))])
                 out = [s.token_ids for s in got], [s.logprobs for s in got]
             self.timing["sampling"] = time.perf_counter() - start
@@ -90,7 +91,8 @@ def lab_grpo_trainer():
             return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
         def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, compute_entropy=False, **kw):
-            if not self._on_cpu() or self.args.gradient_checkpointing or self.model.get_output_embeddings().weight.requires_grad:
+            # several processes: gradients are averaged by hooks of the wrapped model, which TRL calls and the lab's way goes round
+            if not self._on_cpu() or self.accelerator.num_processes > 1 or self.args.gradient_checkpointing or self.model.get_output_embeddings().weight.requires_grad:
                 return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, compute_entropy=compute_entropy, **kw)
             cut, model, size = input_ids.shape[1] - logits_to_keep, self.accelerator.unwrap_model(model), batch_size or len(input_ids)
             parts = [completion_logps(model, i[:, :cut], m[:, :cut], i[:, cut:], m[:, cut:], self.temperature) for i, m in zip(input_ids.split(size), attention_mask.split(size))]
@@ -98,7 +100,7 @@ def lab_grpo_trainer():
             return logps, entropy if compute_entropy else None, None
     return LabGRPOTrainer
 
-# %% ../nbs/14_grpo.ipynb #a3a1a8e4
+# %% ../nbs/14_grpo.ipynb #8d5d85f3
 def grpo_config(
     cfg: GRPO, out: Path, seed: int,
     gradient_checkpointing: bool = False,
@@ -113,7 +115,7 @@ def grpo_config(
         use_vllm=cfg.sampler == "vllm", vllm_mode=cfg.vllm_mode, logging_steps=1, save_strategy="steps" if cfg.save_steps else "no", save_steps=cfg.save_steps or 500, save_total_limit=1, report_to=[], disable_tqdm=True,
         gradient_checkpointing=gradient_checkpointing, dataloader_pin_memory=torch.cuda.is_available(), logging_nan_inf_filter=False)
 
-# %% ../nbs/14_grpo.ipynb #a5d7fea9
+# %% ../nbs/14_grpo.ipynb #ce264f77
 def order_problems(
     problems: list[Problem], steps: int,   # optimiser steps
     cfg: GRPO, seed: int,
@@ -129,7 +131,7 @@ def order_problems(
         out += turn
     return out[:need]
 
-# %% ../nbs/14_grpo.ipynb #0633ed05
+# %% ../nbs/14_grpo.ipynb #198bae57
 def ledger_writer(ledger: Ledger, stage: str, problems: dict[str, Problem], reward, num_generations: int):
     "A function for `on_batch`: one ledger part an optimiser step."
     def write(trainer, inputs, out):
@@ -141,10 +143,11 @@ def ledger_writer(ledger: Ledger, stage: str, problems: dict[str, Problem], rewa
                            finish_reason="stop" if ids and ids[-1] in eos else "length")
             r = reward.score(verdict)
             rows.append(ledger_row(problems[c.problem_id], c, verdict, model=stage, step=step, reward=r, advantage=float(out["advantages"][i]), **{REWARD_PREFIX + reward.__name__: r}))
-        ledger.write(stage, rows, f"step-{step:06d}")
+        n = trainer.accelerator.process_index
+        ledger.write(stage, rows, f"step-{step:06d}" + (f"-{n}" if n else ""))
     return write
 
-# %% ../nbs/14_grpo.ipynb #267d28b7
+# %% ../nbs/14_grpo.ipynb #e65ef09a
 def train_grpo(
     settings: Settings,
     problems: list[Problem],          # training problems
@@ -157,6 +160,7 @@ def train_grpo(
     log: str | Path | None = None,    # file for the curves
     solved: frozenset[str] = frozenset(),   # for grpo.curriculum=unsolved
     callbacks: tuple = (),
+    trainer=None,                     # class of the trainer; None: `lab_grpo_trainer()`
 ) -> dict:                            # steps, completions, tokens, seconds, first and last mean reward
     "GRPO on verified rewards; saves adapter and merged model, writes a ledger part a step."
     from datasets import Dataset
@@ -171,7 +175,7 @@ def train_grpo(
     rows = Dataset.from_list([{"prompt": messages(p), "problem_id": p.id} for p in order])
     args = grpo_config(cfg.model_copy(update={"max_steps": steps}), folder, seed, settings.student.gradient_checkpointing)
     for_training(model); keep_freed_memory()
-    trainer = lab_grpo_trainer()(model, reward, args, train_dataset=rows, processing_class=tokenizer, peft_config=lora_config(settings), sampler=cfg.sampler,
+    trainer = (trainer or lab_grpo_trainer())(model, reward, args, train_dataset=rows, processing_class=tokenizer, peft_config=lora_config(settings), sampler=cfg.sampler,
         sample_seed=seed, on_batch=ledger_writer(ledger, stage, {p.id: p for p in problems}, reward, cfg.num_generations), callbacks=[progress_callback(stage), *callbacks])
     for c in [c for c in trainer.callback_handler.callbacks if type(c).__name__ == "PrinterCallback"]: trainer.remove_callback(c)
     trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
