@@ -114,6 +114,14 @@ assert number_distance(10, 3) == 7
 assert number_distance(-2, 5) == 7
 assert number_distance(4, 4) == 0
 
+#: 2 returns the given percentage of the amount.
+def percent_of(amount, percent):
+    return amount * percent / 100
+assert percent_of(200, 10) == 20
+assert percent_of(50, 100) == 50
+assert percent_of(80, 0) == 0
+assert percent_of(40, 25) == 10
+
 #: 3 returns the number of seconds as a list [hours, minutes, seconds].
 def split_seconds(total):
     return [total // 3600, total % 3600 // 60, total % 60]
