@@ -69,7 +69,7 @@ def cmd_run(args) -> int:
         show(rows, args.json, lambda rows: print(table([{**r, "default": json.dumps(r["default"], default=str)} for r in rows])))
         return OK
     settings = settings_of(args)
-    need_training()
+    need_training(settings.task)
     from .runs import create_run
     return carry_out(create_run(settings, args.run_id), args)
 
@@ -77,7 +77,7 @@ def cmd_run(args) -> int:
 def cmd_resume(args) -> int:
     from .runs import find_run, redo
     run = find_run(args.run, args.outputs)
-    need_training()
+    need_training(run.settings.task)
     if args.redo:
         redo(run, args.redo)
     return carry_out(run, args)
@@ -179,7 +179,7 @@ def cmd_eval(args) -> int:
         if unfinished:
             say(f"run {run.id} is not finished ({', '.join(unfinished)} to do): grpo-lab resume {run.id}")
             return FAILED
-        need_training()
+        need_training(run.settings.task)
         from .engines import get_engine
         redo(run, "4_evaluate")
         execute_run(run, get_engine("local", say=say), say)
@@ -254,13 +254,14 @@ def tell_verdict(args, doc: dict) -> int:
 
 # ---------------------------------------------------------------- check
 
-def need_training() -> None:
-    "Raise `Missing` where the training packages are not installed."
+def need_training(task: str = "circuits") -> None:
+    "Raise `Missing` where the training packages are not installed, or what the task's verifier needs."
     from importlib.util import find_spec
     lack = [m for m in ("torch", "transformers", "trl", "peft", "papermill") if find_spec(m) is None]
     if lack:
         raise Missing(f"{', '.join(lack)} not installed: pip install -e . -c constraints.txt, or `make demo` which does it all")
-    need_layout()
+    if task == "circuits":
+        need_layout()
 
 
 def need_layout() -> None:
@@ -386,7 +387,7 @@ def build_parser() -> argparse.ArgumentParser:
         return p
 
     def with_settings(p, profile="laptop"):
-        p.add_argument("--profile", default=profile, metavar="NAME", help=f"laptop, smoke or gpu-7b (default: {profile})")
+        p.add_argument("--profile", default=profile, metavar="NAME", help=f"laptop, smoke, gpu-7b; code problems: code, code-smoke, code-gpu (default: {profile})")
         p.add_argument("--file", metavar="JSON", help="JSON document with any of the settings, laid over the profile")
         p.add_argument("--set", action="append", metavar="NAME=VALUE", help="one setting, for example grpo.num_generations=8; may be repeated")
         p.add_argument("--task", metavar="NAME", help="circuits, starter, humaneval or mbpp (default: circuits)")

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['STATES', 'RunError', 'Busy', 'Step', 'Result', 'plan', 'step_seed', 'versions', 'git_state', 'machine', 'run_lock',
-           'model_bytes', 'space_needed', 'check_folder', 'check_space', 'runs_folder', 'Run', 'data_folder',
-           'check_data', 'differences', 'create_run', 'find_run', 'checkpoint_step', 'leftovers', 'clear_step',
-           'OpenStep', 'merged_models', 'start_model', 'Progress', 'bar', 'seed_everything', 'open_step',
-           'run_lock_open', 'finish', 'program_files', 'compile_result', 'judge', 'layout_results', 'log_file',
-           'trainer_watch', 'StepFailed', 'execute_run', 'redo', 'list_runs']
+           'model_bytes', 'space_needed', 'check_folder', 'check_space', 'runs_folder', 'Run', 'check_data',
+           'differences', 'create_run', 'find_run', 'checkpoint_step', 'leftovers', 'clear_step', 'OpenStep',
+           'merged_models', 'start_model', 'Progress', 'bar', 'seed_everything', 'open_step', 'run_lock_open', 'finish',
+           'program_files', 'py_compile', 'compile_result', 'judge', 'log_file', 'trainer_watch', 'StepFailed',
+           'execute_run', 'redo', 'list_runs']
 
 # %% ../nbs/21_runs.ipynb #1c69a7da
 import contextlib, datetime, hashlib, json, os, re, shutil, socket, subprocess, sys, time
@@ -62,6 +62,8 @@ def plan(
     def step(id, stage, **more):
         return Step(id=id, notebook=str(folder / f"{stage}.ipynb"), run_dir=str(run_dir),
                     parameters={"run_dir": str(run_dir), "profile": settings.profile, **more})
+    if settings.system == "teacher_grpo":
+        return [step("1_data", "1_data"), step("2_synthesis", "2_synthesis"), step("3_grpo", "3_train"), step("4_evaluate", "4_pass_at_k")]
     return [step("1_initial_finetune", "1_initial_finetune"),
             *[step(f"2_self_improve_{n}", "2_self_improve", iteration=n) for n in range(1, settings.stage2.iterations + 1)],
             step("3_grpo", "3_grpo"), step("4_evaluate", "4_evaluate")]
@@ -134,7 +136,12 @@ def space_needed(
     trained: int = 0,    # training steps that are done already
 ) -> int:                # bytes
     "What a run will still write: one model for each step that trains, and a little for everything else."
-    return int(1.1 * model_bytes(settings) * max(settings.stage2.iterations + 1 - trained, 0)) + 100 * 2**20
+    models = sum(_trains(s.id) for s in plan(settings)) - trained
+    return int(1.1 * model_bytes(settings) * max(models, 0)) + 100 * 2**20
+
+def _trains(step_id: str) -> bool:
+    "Whether a step leaves a model: the first iteration of stage 2 only generates, and neither data nor evaluation train."
+    return step_id not in ("2_self_improve_1", "1_data", "2_synthesis", "4_evaluate")
 
 # %% ../nbs/21_runs.ipynb #5cf5773c
 _ELSEWHERE = "choose another outputs folder (--set outputs=FOLDER)"
@@ -200,14 +207,10 @@ class Run:
         atomic_write(self.dir / "run.json", json.dumps(doc, indent=1, ensure_ascii=False, default=str) + "\n"); return doc["steps"][step_id]
 
 # %% ../nbs/21_runs.ipynb #67f777ae
-def data_folder(settings: Settings) -> Path | None:
-    "Folder of the task's problem sets; None: the ones that ship."
-    return Path(settings.data) / settings.task if settings.data else None
-
 def check_data(settings: Settings) -> dict[str, int]:   # problems of each split
     "Read every problem once. Raises `RunError` naming file, line and field."
-    from grpo_lab.circuits import load_problems
-    try: return {split: len(load_problems(split, data_folder(settings))) for split in ("train", "heldout")}
+    from grpo_lab.tasks import open_task
+    try: task = open_task(settings); return {split: len(task.load(split)) for split in ("train", "heldout")}
     except (ValueError, OSError) as e: raise RunError(str(e)) from None
 
 # %% ../nbs/21_runs.ipynb #fda4e3cd
@@ -270,8 +273,9 @@ def leftovers(run: Run, step_id: str, upto: int = 0) -> list[Path]:
     "Everything in the run folder that only this step writes; with a checkpoint at step `upto`, what came after it."
     d, n = run.dir, step_id.removeprefix("2_self_improve_")
     own = [d / "models" / step_id, d / "training_data" / step_id, *(d / "training_data").glob(f"{step_id}.*"), *(d / "ledger").glob(f"{step_id}--*")]
+    own += [d / "generated" / step_id, d / "compile_results" / step_id, *(d / "ledger").glob(f"prompts--{step_id}--*")]     # free prompts
     own += [p for p in (d / "models").glob(".*") if not (upto and p.name == f".{step_id}-trainer")]
-    if upto: own = [p for p in own if not (m := re.fullmatch(r".*--step-(\d+)\.parquet", p.name)) or int(m[1]) > upto]
+    if upto: own = [p for p in own if not (m := re.fullmatch(r".*--step-(\d+)(?:-\d+)?\.parquet", p.name)) or int(m[1]) > upto]
     if n != step_id: own += [d / k / f"iteration_{n}" for k in ("generated", "compile_results", "master_predictions")] + [d / "training_data" / f"iteration_{n}.jsonl"]
     if step_id == "1_initial_finetune": own += (d / "training_data").glob("corpus*")
     if step_id == "3_grpo": own += [d / "evaluation", d / "generated" / "error_prompts", *(d / "master_predictions").glob("error_prompts*")]
@@ -300,14 +304,16 @@ class OpenStep:
         use: str | None = None,   # of the training problems: those for "sft" or for "rl"; None: both
     ) -> list[Problem]:
         "Problems of a split; the same ones in every step of a run."
-        from grpo_lab.circuits import load_problems, pick
-        found = load_problems(split, data_folder(self.settings))
+        from grpo_lab.tasks import open_task, pick
+        found = open_task(self.settings).load(split)
         found = [p for p in found if use is None or use in p.spec.get("use", use)]
         return pick(found, limit, self.settings.seed) if 0 < limit < len(found) else found
 
     def uses(self, *paths: str | os.PathLike) -> None:
-        "Note what this step read; relative to the run folder where it lies there."
+        "Note what this step reads, before it does; relative to the run folder where it lies there. Raises `LineageError` for what it, or a later step, made."
+        from grpo_lab.teacher import check_lineage
         self.inputs += [self._name(p) for p in paths if self._name(p) not in self.inputs]
+        steps = self.run.steps; steps[self.id]["inputs"] = self.inputs; check_lineage({"steps": steps}, self.dir)
 
     def makes(self, *paths: str | os.PathLike) -> None:
         "Note what this step wrote."
@@ -325,7 +331,7 @@ def merged_models(run: Run) -> dict[str, Path]:
 
 def start_model(step: OpenStep) -> Path | None:
     "Merged model that a step starts from; None: the base model. Raises `RunError` where an earlier step should have left one."
-    ids = [s.id for s in step.run.plan]; before = [i for i in ids[:ids.index(step.id)] if i != "2_self_improve_1"]
+    ids = [s.id for s in step.run.plan]; before = [i for i in ids[:ids.index(step.id)] if _trains(i)]
     models = {k: p for k, p in merged_models(step.run).items() if k in before}
     if before and before[-1] not in models:
         if not step.by_hand: raise RunError(f"models/{before[-1]}/merged is missing in {step.dir}, and {step.id} starts from it: `grpo-lab resume {_name(step.run)} --redo {before[-1]}`")
@@ -430,10 +436,24 @@ def program_files(step: OpenStep, completions: Iterable[Completion], folder: str
     step.makes(folder)
     return names
 
-def compile_result(name: str, verdict: Verdict) -> str:
-    "What building and checking one program gave, as text."
-    lines = [f"file: {name}", f"status: {verdict.status}", f"seconds: {verdict.seconds:.2f}"]
-    if verdict.drc_errors is not None: lines += [f"DRC errors: {verdict.drc_errors}", f"LVS errors: {verdict.lvs_errors}", f"devices: {verdict.devices} of {verdict.devices_expected}"]
+def py_compile(code: str) -> str:
+    "What Python's compiler says of a program: 'ok', or its error and where. Nothing is run and no file is written."
+    import warnings
+    try:
+        with warnings.catch_warnings(): warnings.simplefilter("ignore"); compile(code, "program.py", "exec", dont_inherit=True)
+    except SyntaxError as e: return f"{type(e).__name__} in line {e.lineno}: {e.msg}"
+    except (ValueError, RecursionError, MemoryError, OverflowError) as e: return f"{type(e).__name__}: {e}"
+    return "ok"
+
+def compile_result(
+    name: str,                # of the program's file, relative to the run folder
+    verdict: Verdict,
+    text: str | None = None,  # of that file; None: it is not compiled here
+) -> str:
+    "What compiling, building and checking one program gave, as text: `py_compile`, then the run, then DRC and LVS."
+    lines = [f"file: {name}", *([f"py_compile: {py_compile(text)}"] if text is not None else []), f"status: {verdict.status}", f"seconds: {verdict.seconds:.2f}"]
+    if verdict.drc_errors is not None: lines.append(f"DRC errors: {verdict.drc_errors}")
+    if verdict.lvs_errors is not None: lines += [f"LVS errors: {verdict.lvs_errors}", f"devices: {verdict.devices} of {verdict.devices_expected}"]
     lines += [f"{d.get('kind')} {d.get('rule')} x{d.get('count', 1)}: {d.get('description', '')}" for d in verdict.error_details]
     return "\n".join([*lines, *(["log:", verdict.log.rstrip()] if verdict.log.strip() else [])]) + "\n"
 
@@ -447,21 +467,14 @@ def judge(
     **columns: Any,                     # the same for all rows: model, iteration, step
 ) -> list[Verdict]:                     # in the order of the completions
     "Verify completions, with a bar, and write their rows into the ledger."
-    from grpo_lab.rewards import layout_reward
-    by = {p.id: p for p in problems}
+    from grpo_lab.rewards import REWARDS
+    from grpo_lab.tasks import TASKS
+    by, reward = {p.id: p for p in problems}, REWARDS[TASKS[step.settings.task].reward]
     with bar(step, f"verify {part}", len(completions)) as tell:
         verdicts = verifier.verify([(by[c.problem_id], c.code) for c in completions], progress=tell.update)
-    rows = [ledger_row(by[c.problem_id], c, v, reward=layout_reward(v), **columns) for c, v in zip(completions, verdicts)]
+    rows = [ledger_row(by[c.problem_id], c, v, reward=reward(v), **columns) for c, v in zip(completions, verdicts)]
     step.ledger.write(step.id, rows, part)
     return verdicts
-
-# %% ../nbs/21_runs.ipynb #86767906
-def layout_results(verdict: Verdict) -> dict:
-    "One entry of evaluation/output.json."
-    def part(kind, errors):
-        return {"passed": verdict.status == "ok" and errors == 0, "errors": errors,
-                "error_details": [d for d in verdict.error_details if d.get("kind") == kind] or ([] if verdict.status == "ok" else [{"kind": "run", "rule": verdict.status, "description": verdict.log[-300:], "count": 1, "boxes": []}])}
-    return {"drc_result": part("drc", verdict.drc_errors), "lvs_result": part("lvs", verdict.lvs_errors)}
 
 # %% ../nbs/21_runs.ipynb #2943cb0d
 def log_file(step: OpenStep) -> Path:
@@ -504,7 +517,7 @@ def execute_run(
     "Do every step that is not done, in order. Raises `Busy`, `StepFailed`."
     with run_lock(run.dir):
         left = [s.id for s in run.plan if run.steps[s.id]["state"] != "done"]
-        if left: check_space(run.dir, run.settings, trained=len(run.plan) - len(left))
+        if left: check_space(run.dir, run.settings, trained=sum(_trains(s.id) for s in run.plan if s.id not in left))
         for step in run.plan:
             entry = run.steps[step.id]
             if entry["state"] == "done": say(f"{step.id}: done ({entry['seconds'] or 0:.0f} s)"); continue

@@ -1,0 +1,259 @@
+"""The trainer of system B: its sum is the right sum, whatever the accumulation, the interruption and the number of processes."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from grpo_lab.config import GRPO, field_names
+from grpo_lab.dual import OLD_NAMES, dual_source_trainer, response_nll, rows_of_step
+from grpo_lab.grpo import grpo_config, lab_grpo_trainer
+from grpo_lab.student import quiet_libraries, tiny_model
+
+STEPS, PROMPTS, GROUP = 4, 2, 4
+
+
+def letters(completions, **_):
+    "A reward that differs within a group."
+    return [float(sum(c.islower() and c.isascii() for c in x[-1]["content"])) for x in completions]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    quiet_libraries()
+    torch.set_num_threads(1)
+    return tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def make(folder, tmp_path):
+    "Make a trainer on the tiny model; the same arguments give the same trainer."
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    def made(kind=None, out="out", micro=8, steps=STEPS, args=(), lora=True, **how):
+        cfg = GRPO(max_steps=steps, prompts_per_step=PROMPTS, num_generations=GROUP, micro_batch_size=micro, learning_rate=5e-3, max_completion_length=12, max_grad_norm=1e6)
+        config = grpo_config(cfg, tmp_path / out, 0)
+        for name, value in dict(args).items():
+            setattr(config, name, value)
+        data = Dataset.from_list([{"prompt": [{"role": "user", "content": f"word {i}"}], "problem_id": str(i % 3)} for i in range(PROMPTS * steps)])
+        if kind is None:
+            how = {"traces": TRACES, "min_reward": 1.0, "teacher_rows": 3, "self_rows": 2, **how}
+        trainer = (kind or dual_source_trainer())(AutoModelForCausalLM.from_pretrained(folder), letters, config, train_dataset=data,
+                                                  processing_class=AutoTokenizer.from_pretrained(folder, padding_side="left"),
+                                                  peft_config=LoraConfig(r=4, target_modules="all-linear") if lora else None, **how)
+        trainer.eos_token_ids = [2, *range(120, 259)]      # half of the random model's tokens end its answer, so that some answers end
+        for c in [c for c in trainer.callback_handler.callbacks if type(c).__name__ == "PrinterCallback"]:
+            trainer.remove_callback(c)
+        return trainer
+    return made
+
+
+TRACES = [{"prompt": [{"role": "user", "content": f"trace {i}"}], "completion": "ae" * (1 + 3 * i)} for i in range(5)]   # of very different lengths
+
+
+def parameters(trainer):
+    return torch.cat([p.detach().flatten() for p in trainer.model.parameters() if p.requires_grad])
+
+
+def first_gradient(trainer):
+    "The gradient that the optimiser gets in the first step, which is then not taken."
+    from transformers import TrainerCallback
+    found = []
+
+    class Look(TrainerCallback):
+        def on_pre_optimizer_step(self, args, state, control, model=None, **_):
+            found.append(torch.cat([torch.zeros(p.numel()) if p.grad is None else p.grad.flatten().clone() for p in trainer.model.parameters() if p.requires_grad]))
+            control.should_training_stop = True
+    trainer.add_callback(Look())
+    trainer.train()
+    return found[0]
+
+
+def logs(trainer, name):
+    return [h[name] for h in trainer.state.log_history if name in h]
+
+
+def test_without_sft_weights_it_is_the_plain_trainer(make):
+    plain = make(lab_grpo_trainer())
+    before = parameters(plain)
+    plain.train()
+    dual = make(w_teacher=0, w_self=0, traces=())
+    dual.train()
+    assert torch.equal(parameters(plain), parameters(dual)) and not torch.equal(before, parameters(plain))
+    assert logs(plain, "loss") == logs(dual, "loss") and not logs(dual, "loss/teacher_sft") and not logs(dual, "self_sft/kept")
+    assert not dual.best.rows and not dual.traces
+
+
+def cross_entropy_gradient(trainer, rows):
+    "transformers' own loss from labels, row by row, and the mean over all response tokens."
+    model, total = trainer.model, sum(len(r["ids"]) - r["prompt"] for r in rows)
+    model.zero_grad()
+    for r in rows:
+        labels = torch.tensor([[-100] * r["prompt"] + r["ids"][r["prompt"]:]])
+        logits = model(input_ids=torch.tensor([r["ids"]])).logits
+        loss = torch.nn.functional.cross_entropy(logits[0, :-1].float(), labels[0, 1:], ignore_index=-100, reduction="sum")
+        (loss / total).backward()
+    out = torch.cat([p.grad.flatten() for p in model.parameters() if p.requires_grad])
+    model.zero_grad()
+    return out
+
+
+@pytest.mark.parametrize("lora", [True, False], ids=["lora", "all parameters"])
+def test_without_grpo_it_is_the_gradient_of_the_cross_entropy(make, lora):
+    "And no completion is sampled."
+    trainer = make(w_grpo=0, w_self=0, w_teacher=0.7, micro=2, lora=lora)
+    wanted = 0.7 * cross_entropy_gradient(make(w_grpo=0, w_self=0, lora=lora), [trainer.traces[i] for i in rows_of_step(5, 3, 0)])
+    got = first_gradient(trainer)
+    assert torch.allclose(got, wanted, rtol=1e-4, atol=1e-7) and wanted.norm() > 1e-3
+    assert trainer.tokens["sampled"] == 0 and set(trainer.tokens) <= {"trained", "sampled"}
+
+
+def test_the_sum_is_the_sum_and_each_norm_its_terms(make):
+    parts = {"grpo": dict(w_teacher=0, w_self=0, traces=()), "teacher_sft": dict(w_grpo=0, w_self=0), "self_sft": dict(w_grpo=0, w_teacher=0, traces=())}
+    alone = {name: first_gradient(make(**how)) for name, how in parts.items()}
+    trainer = make()
+    whole = first_gradient(trainer)
+    assert all(g.norm() > 1e-4 for g in alone.values())
+    assert torch.allclose(whole, sum(alone.values()), rtol=1e-4, atol=1e-7)
+    full = make(steps=1)
+    full.train()
+    for name, g in alone.items():
+        assert abs(logs(full, f"grad_norm/{name}")[0] - float(g.norm())) < 1e-4 * float(g.norm()) + 1e-7, name
+    assert abs(logs(full, "grad_norm")[0] - float(whole.norm())) < 1e-4 * float(whole.norm())
+
+
+@pytest.mark.parametrize("loss_type", ["dapo", "dr_grpo"])
+def test_accumulation_changes_nothing(make, loss_type):
+    "One micro-batch of 8 or four of 2: the same gradient. Averaging the means of micro-batches would not be."
+    one, four = (first_gradient(make(micro=m, args={"loss_type": loss_type})) for m in (8, 2))
+    assert torch.allclose(one, four, rtol=1e-4, atol=1e-7) and one.norm() > 1e-3
+    trainer = make(micro=1)
+    rows = [trainer.traces[i] for i in rows_of_step(5, 3, 0)]
+    wrong = sum(cross_entropy_gradient(trainer, [r]) for r in rows) / len(rows)
+    right = cross_entropy_gradient(trainer, rows)
+    assert (wrong - right).norm() > 0.05 * right.norm(), "the rows differ enough for the test to see it"
+
+
+@pytest.mark.parametrize("micro", [8, 4])
+def test_resumed_training_ends_where_an_unbroken_one_does(make, micro):
+    whole = make(out="whole", micro=micro)
+    whole.train()
+    save = {"save_strategy": "steps", "save_steps": 2}
+    first = make(out="cut", micro=micro, args=save)
+    from transformers import TrainerCallback
+
+    class Stop(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            control.should_training_stop = state.global_step == 3      # one step further than the checkpoint
+
+    first.add_callback(Stop())
+    first.train()
+    assert len(first.best) and (Path(first.args.output_dir) / "checkpoint-2" / "dual.json").exists()
+    second = make(out="cut", micro=micro, args=save)
+    second.train(resume_from_checkpoint=str(Path(first.args.output_dir) / "checkpoint-2"))
+    assert torch.allclose(parameters(second), parameters(whole), atol=1e-6)
+    assert second.best.rows == whole.best.rows and second.tokens == whole.tokens
+    assert logs(second, "loss/self_sft")[-1] == pytest.approx(logs(whole, "loss/self_sft")[-1], abs=1e-6)
+
+
+def test_the_buffer_holds_what_was_sampled_and_verified(make):
+    trainer = make(top_k=2)
+    trainer.train()
+    eos, tok = trainer.eos_token_ids, trainer._tokenizer
+    assert trainer.best.rows and all(len(rows) <= 2 for rows in trainer.best.rows.values())
+    for rows in trainer.best.rows.values():
+        for r in rows:
+            text = tok.decode(r["ids"][r["prompt"]:], skip_special_tokens=True)
+            assert r["ids"][-1] in eos and r["reward"] == sum(c.islower() and c.isascii() for c in text) >= 1
+            assert tok.decode(r["ids"][:r["prompt"]]).endswith("<|im_start|>assistant\n")
+
+
+def test_answers_that_only_score_well_are_not_kept(make):
+    "With a verifier behind the reward, its verdict decides, not the number."
+    from grpo_lab.records import Verdict
+    trainer = make()
+
+    class Fooled:
+        __name__, verdicts = "fooled", []
+
+        def __call__(self, completions, **_):
+            texts = [x[-1]["content"] for x in completions]
+            self.verdicts = [Verdict(status="ok", passed=int(any("a" <= c <= "z" for c in t)), total=1) for t in texts]
+            return [5.0 + len(t) for t in texts]
+    trainer.reward_funcs[0] = Fooled()
+    trainer.train()
+    texts = [trainer._tokenizer.decode(r["ids"][r["prompt"]:]) for rows in trainer.best.rows.values() for r in rows]
+    assert texts and all(any("a" <= c <= "z" for c in t) for t in texts)
+
+
+@pytest.mark.parametrize("term", ["teacher", "self"])
+def test_what_is_imitated_becomes_more_likely(make, term):
+    "Each term alone steps, and in the right direction."
+    trainer = make(steps=6, **{"w_grpo": 0, "w_teacher": 0, "w_self": 0, f"w_{term}": 1.0}, args={"learning_rate": 3e-2})
+    start = {k: v.clone() for k, v in trainer.model.state_dict().items()}
+    trainer.train()
+    rows = trainer.traces or [r for rows in trainer.best.rows.values() for r in rows]
+    after = response_nll(trainer.model, rows, trainer.pad, True).item()
+    trainer.model.load_state_dict(start)
+    assert after < 0.95 * response_nll(trainer.model, rows, trainer.pad, True).item()
+
+
+def test_mistakes_are_named(make):
+    with pytest.raises(ValueError, match="nothing to learn"):
+        make(w_grpo=0, w_teacher=0, w_self=0)
+    with pytest.raises(ValueError, match="no teacher traces"):
+        make(traces=())
+
+
+def test_report_to_sees_every_term(make, tmp_path):
+    "Whatever reports TRL's metrics reports ours: they go through the same `log`."
+    from transformers import TrainerCallback
+    seen = []
+
+    class Report(TrainerCallback):
+        def on_log(self, args, state, control, logs=None, **_):
+            seen.append(dict(logs))
+    trainer = make(steps=2)
+    trainer.add_callback(Report())
+    trainer.train()
+    names = {"loss", "reward", *(f"{a}/{b}" for a in ("loss", "grad_norm") for b in ("grpo", "teacher_sft", "self_sft"))}
+    assert names <= set(seen[1]) and json.dumps(seen[1])
+
+
+def test_old_names_point_at_settings():
+    assert set(OLD_NAMES.values()) <= set(field_names())
+    assert {"grpo_weight", "teacher_sft_weight", "self_sft_weight", "num_samples_per_problem", "max_thinking_length"} <= set(OLD_NAMES)
+
+
+WORKER = """
+import sys, torch, json
+sys.path.insert(0, {tests!r})
+torch.set_num_threads(1)
+import test_dual as t
+from pathlib import Path
+out, folder = Path(sys.argv[1]), Path(sys.argv[2])
+from grpo_lab.student import quiet_libraries
+quiet_libraries()
+trainer = t.make.__wrapped__(folder, out)(micro=4, sampler="generate")
+t.first = t.first_gradient(trainer)
+rank = trainer.accelerator.process_index
+torch.save({{"gradient": t.first, "best": trainer.best.rows, "world": trainer.accelerator.num_processes, "tokens": dict(trainer.tokens)}}, out / f"{{rank}}.pt")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_agree(folder, tmp_path):
+    "Two processes over gloo: both get the same gradient, its cross-entropy part is that of one process, and both keep the same answers."
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER.format(tests=str(Path(__file__).parent)))
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script), str(tmp_path), str(folder)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    a, b = (torch.load(tmp_path / f"{i}.pt", weights_only=False) for i in (0, 1))
+    assert a["world"] == 2 and torch.allclose(a["gradient"], b["gradient"], atol=1e-7) and a["best"] == b["best"] and a["gradient"].norm() > 1e-3
