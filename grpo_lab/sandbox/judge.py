@@ -335,6 +335,7 @@ class Case:
         self.t0 = time.monotonic()
         self.used = 0.0                                     # CPU seconds of programs that ended before the last test
         self.passed, self.details, self.logs, self.status = 0, [], [], "ok"
+        self.cpu = []                                       # when asked to measure: CPU seconds of the program in each test passed
         self.sandbox = None
 
     def left(self): return max(self.spec["timeout"] - self.used, 0.001)
@@ -407,10 +408,12 @@ class Case:
             remote.last = remote.failure = None
             rule = text = ""
             try:
+                before = cpu_seconds(remote.job.pid) if s.get("repeats") else 0.0
                 signal.setitimer(signal.ITIMER_PROF, self.left() + 0.2)
                 if s["mode"] == "candidate": ok = remote.ask("assert", self.tests[i]) is True
                 else: exec(code[i], space); ok = True
                 signal.setitimer(signal.ITIMER_PROF, 0)
+                if s.get("repeats"): self.cpu.append(cpu_seconds(remote.job.pid) - before)
             except AssertionError as e:
                 signal.setitimer(signal.ITIMER_PROF, 0)
                 ok, rule, text = False, "wrong_answer", self.explain(remote, i, e)
@@ -482,6 +485,33 @@ class Case:
                 if out.status in ("syntax_error", "timeout"): return
 
 
+def cpu_seconds(pid):
+    "CPU time of a process as the kernel counts it: to the nanosecond where it keeps such counts, else in ticks."
+    try:
+        with open(f"/proc/{pid}/schedstat") as f: return int(f.read().split()[0]) / 1e9
+    except (OSError, ValueError, IndexError): pass
+    try:
+        with open(f"/proc/{pid}/stat") as f: part = f.read().rsplit(")", 1)[1].split()
+    except OSError: return 0.0
+    return (int(part[11]) + int(part[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def compare(pool, spec, worker):
+    """Program and reference in turn, each time in a fresh child of the same zygote: the least CPU time of every test.
+
+    The least of several runs is what the work costs; everything above it is noise. A fresh child each time, so that
+    nothing is remembered from one run to the next. A run in which a test fails ends the comparison.
+    """
+    times = {"reference": [], "program": []}
+    for _ in range(spec["repeats"]):
+        for who, code in (("reference", spec["reference"]), ("program", spec["code"])):
+            case = Case(pool, {**spec, "code": code})
+            case.run(worker)
+            if case.status != "ok" or case.passed < len(case.tests): return {"who": who, **case.verdict()}
+            times[who].append(case.cpu)
+    return {"who": None, **{who: [min(runs) for runs in zip(*rows)] for who, rows in times.items()}}
+
+
 def same_text(a, b):
     "Printed text is compared line by line, white space at line ends and empty lines at the end aside."
     def tidy(s): return [l.rstrip() for l in s.replace("\r\n", "\n").rstrip().split("\n")]
@@ -530,15 +560,16 @@ def main(fd, config):
             kind, body = wire.recv(fd, 1 << 31)
             spec = json.loads(body)
             calm()
-            soft = int(time.process_time() + spec["timeout"]) + 3       # a comparison in C that never ends: SIGXCPU ends this judge
+            soft = int(time.process_time() + spec["timeout"] * 2 * spec.get("repeats", 1)) + 3       # a comparison in C that never ends: SIGXCPU ends this judge
             resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
 
             def judge(worker):
+                if spec.get("repeats"): return compare(pool, spec, worker)
                 case = Case(pool, spec)
                 case.run(worker)
                 return case.verdict()
             try:
-                reply = pool_for(spec["code"])._with_worker(judge)
+                reply = pool_for(spec["code"] + spec.get("reference", ""))._with_worker(judge)
                 if type(reply) is not dict: raise RuntimeError(reply.log)
             except ValueError as e: reply = {"error": str(e)}
             except BaseException as e:

@@ -58,7 +58,7 @@ class _Judge:
 
     def judge(self, spec):
         wire.send(self.sock.fileno(), b"J", json.dumps(spec).encode())
-        return json.loads(self.read(time.monotonic() + STARVED * spec["timeout"] + GRACE)[1])
+        return json.loads(self.read(time.monotonic() + 2 * spec.get("repeats", 0.5) * STARVED * spec["timeout"] + GRACE)[1])
 
     def close(self):
         self.sock.close()
@@ -139,7 +139,22 @@ class CodeVerifier:
                    output_bytes=1 << 16, reply_bytes=16 << 20):
         "One program's verdict (dict). ValueError when the tests or the setup are no Python."
         if code is None or not code.strip(): return _blank("no_code", len(list(tests)), "there is no program in the completion")
-        spec = _spec(code, tests, setup, entry_point, mode, timeout, memory_mb, output_bytes, reply_bytes)
+        return self._ask(_spec(code, tests, setup, entry_point, mode, timeout, memory_mb, output_bytes, reply_bytes))
+
+    def compare_time(self, code, reference, tests, setup="", entry_point=None, repeats=5, timeout=10.0, memory_mb=1024):
+        """CPU time of a program against a trusted reference: `{"who": None, "program": [seconds a test], "reference": [...]}`.
+
+        Both run `repeats` times in turn, each time in a fresh child of one zygote, and each test counts with its least
+        time; the kernel counts, not the program. Handing over arguments and answers is in both. Where a test fails,
+        `who` names the one that failed it ("program" or "reference") and the verdict's fields say how.
+        """
+        if repeats < 1: raise ValueError(f"repeats must be at least 1, not {repeats}")
+        spec = _spec(code, tests, setup, entry_point, "judge", timeout, memory_mb, 1 << 16, 16 << 20)
+        if spec["mode"] == "stdin": raise ValueError("only programs with assert statements can be timed")
+        return self._ask({**spec, "reference": reference, "repeats": int(repeats)})
+
+    def _ask(self, spec):
+        "What an idle judge answers; one that dies is replaced, and asked once more."
         if self._closed: raise SandboxError("the verifier is closed")
         j = self._idle.get()
         if j is None: self._idle.put(None); raise SandboxError("the verifier is closed")
