@@ -90,9 +90,13 @@ class GRPO(Section):
     max_completion_length: int = Field(160, ge=8, description="tokens; TRL's name")
     mask_truncated_completions: bool = Field(False, description="leave completions without EOS out of the loss")
     max_grad_norm: float = Field(1.0, gt=0)
-    rewards: list[str] = Field([], description="reward functions, keys of grpo_lab.rewards.REWARDS; empty: the task's own")
+    rewards: list[str] = Field([], description="reward functions, keys of grpo_lab.rewards.REWARD_FUNCS; empty: the task's own")
     reward_weights: list[float] | None = Field(None, description="one weight a reward function")
+    soft_punish_cache: int = Field(0, ge=0, description="reward soft_overlong_punishment: tokens before the limit where it begins; 0: a fifth of max_completion_length")
     curriculum: Literal["none", "difficulty", "unsolved"] = Field("none", description="problems: shuffled; easy first; or without those the student solved at its last attempt")
+    curriculum_start: float = Field(0.25, gt=0, le=1, description="curriculum=difficulty: share of the problems, the easiest, in play at the first step")
+    curriculum_end: float = Field(0.7, gt=0, le=1, description="curriculum=difficulty: share of the steps after which all problems are in play")
+    curriculum_pacing: Literal["root", "linear"] = Field("root", description="curriculum=difficulty: how the share grows; root: fast at first")
     repair_rounds: int = Field(1, ge=0, description="after GRPO: error prompts and fixed code, so many rounds")
     repair_problems: int = Field(0, ge=0, description="problems tried and repaired after GRPO; 0: all")
     sampler: Literal["auto", "lab", "generate", "vllm"] = Field("auto", description="auto: the lab's sampler where it knows the model, else transformers' generate")
@@ -202,7 +206,7 @@ PROFILES = {
     "laptop": {
         "stage1": {"max_tokens": 8000, "learning_rate": 5e-4, "per_device_train_batch_size": 2},
         "stage2": {"iterations": 3, "base_problems": 24, "num_train_epochs": 2.5, "learning_rate": 1e-3, "per_device_train_batch_size": 4},
-        "grpo": {"max_steps": 10, "prompts_per_step": 12, "num_generations": 8, "micro_batch_size": 8, "learning_rate": 3e-4, "repair_problems": 32}},
+        "grpo": {"max_steps": 12, "prompts_per_step": 12, "num_generations": 8, "micro_batch_size": 16, "learning_rate": 3e-4, "repair_problems": 32}},
     "smoke": {
         "stage1": {"max_tokens": 2000, "max_steps": 2, "per_device_train_batch_size": 4, "max_length": 128},
         "stage2": {"iterations": 2, "problems": 8, "max_steps": 2, "per_device_train_batch_size": 4, "max_completion_length": 48},

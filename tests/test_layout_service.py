@@ -134,7 +134,7 @@ def test_a_program_that_loops_or_eats_memory():
 def test_equal_items_are_judged_once_and_in_order(service, monkeypatch):
     built = []
     run = service.pool.run
-    monkeypatch.setattr(service.pool, "run", lambda payload: (built.append(payload), run(payload))[1])
+    monkeypatch.setattr(service.pool, "run", lambda payload, **how: (built.append(payload), run(payload, **how))[1])
     one, two = "component = nmos(sky130, width=0.77)", "component = Component() # 77"
     seen = []
     items = [(HEAD + p, NMOS) for p in (one, two, one, one, two)]
@@ -144,6 +144,32 @@ def test_equal_items_are_judged_once_and_in_order(service, monkeypatch):
     assert verdicts[0] == verdicts[2] and verdicts[0] is not verdicts[2]
     assert service.verify(items)[0]["lvs_errors"] == verdicts[0]["lvs_errors"] and len(built) == 2  # remembered
     assert service.judge(verdicts[0]["gds"], NMOS)["lvs_errors"] == verdicts[0]["lvs_errors"]
+
+
+def test_parts_made_ready_change_no_verdict(service):
+    "Programs that share a transistor get it ready-made; every shape is where it was."
+    import hashlib
+    program = "component = Component()\na = component << nmos(sky130, width=4, fingers=3)\nb = (component << nmos(sky130, width=4, fingers=3)).movex(a.xsize + {})"
+    codes = [HEAD + program.format(x) for x in (2, 5, 9)]
+    together = service.verify([(code, PAIR) for code in codes], keep_gds=True)
+    with LayoutService(workers=1, cache=False) as alone:
+        apart = [alone.verify([(code, PAIR)], keep_gds=True)[0] for code in codes]   # one at a time: nothing is shared, so nothing made ready
+    for a, b in zip(together, apart):
+        assert a["gds"] and hashlib.sha256(a["gds"]).digest() == hashlib.sha256(b["gds"]).digest()
+        assert {**a, "seconds": 0, "gds": 0} == {**b, "seconds": 0, "gds": 0}
+
+
+def test_only_known_parts_with_plain_numbers_are_made_ready():
+    from grpo_lab.layout.parts import checked, parts
+    assert parts("a = nmos(sky130, width=3, fingers=2)\nb = nmos(sky130, width=3, fingers=2)\nc = pmos(sky130, 2.5, with_tie=False)") == \
+        [["nmos", [], {"width": 3, "fingers": 2}], ["pmos", [2.5], {"with_tie": False}]]
+    for code in ("nmos(sky130, width=1e9)", "nmos(sky130, width=True)", "nmos(sky130, width=x)", "nmos(pdk, width=3)", "nmos(sky130, **k)",
+                 "nmos(sky130, decorator=print)", "eval(sky130, 3)", "glayout.nmos(sky130, width=3)", "nmos(sky130, width=float('nan'))", "nmos(",
+                 "nmos(sky130, name='x')", "nmos(sky130, width=-3)", "(" * 500, "x" * 9000):
+        assert parts(code) == [], code
+    for hint in (None, 7, "nmos", [["system", ["id"], {}]], [["nmos", ["3"], {}]], [["nmos", [], {"fingers": 1e6}]], [["nmos", [[1]], {}]], [[1, 2]],
+                 [["nmos", [], {"__class__": 3}]], [[["nmos"], [], {}]]):
+        assert checked(hint) == [], hint
 
 
 def test_forged_files_are_refused_and_kill_nothing(service):

@@ -152,6 +152,19 @@ def _patch_ports() -> None:
                 raise ValueError(f"add_port() Port name {name!r} exists in {self.name!r}")
             mine[name] = copy
 
+    def add_port(self, name=None, *args, port=None, **kwargs):
+        "Component.add_port; the plain case, a copy of a port under its own name, without what the others need."
+        if name is not None or args or kwargs or type(port) is not Port:
+            return stock_add_port(self, name, *args, port=port, **kwargs)
+        copy = next(copies((port,)))
+        copy.parent = self
+        if copy.name in self.ports:
+            raise ValueError(f"add_port() Port name {copy.name!r} exists in {self.name!r}")
+        self.ports[copy.name] = copy
+        return copy
+
+    stock_add_port = Component.add_port
+    Component.add_port = add_port
     stock_add_ports = Component.add_ports
     Component.add_ports = add_ports
 
@@ -265,6 +278,9 @@ def _patch_memo() -> None:
             _replace(stock, _memo(stock))
 
 
+remembered_parts: dict = {}  # name of the function -> {its frozen arguments: what it built}
+
+
 def _memo(func):
     "func, remembering flat results by arguments. Every caller gets a component of its own, as if it had been built for it."
     import copy
@@ -276,7 +292,7 @@ def _memo(func):
     from glayout.pdk.mappedpdk import MappedPDK
 
     plain = (int, float, bool, str, type(None), np.float64)
-    known: dict = {}
+    known = remembered_parts[func.__name__] = {}
 
     def freeze(value):
         if isinstance(value, plain):

@@ -10,6 +10,7 @@ import gc
 import importlib
 import json
 import os
+import signal
 import struct
 import sys
 
@@ -39,6 +40,59 @@ def prepare() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)  # a child lives for a second: do not spend half of it collecting
+
+
+WARM_PARTS = 48  # parts remembered by one builder, some 5 MB each
+WARM_SECONDS = 5.0  # the longest that one part may take to build
+_warmed: dict = {}  # call, as text -> what it added to fast.remembered_parts; least recently asked for first
+
+
+def warm(hint) -> bool:
+    """Build, before the fork, the parts that a program is going to ask for; true when something was built.
+
+    `hint` is what grpo_lab.layout.parts.parts found: names of glayout's own parts and the literal arguments. Everything is
+    checked again here. What is built is only remembered (fast._memo); programs of one group, and of one run, ask for
+    the same few transistors again and again, and each child used to build them anew.
+    """
+    from grpo_lab.layout import fast
+    from grpo_lab.layout.parts import checked
+    import glayout
+    from glayout import sky130
+    built = False
+    for name, args, keywords in checked(hint):
+        call = json.dumps([name, args, keywords])
+        if call in _warmed:
+            _warmed[call] = _warmed.pop(call)
+            continue
+        built = True
+        before = {n: set(known) for n, known in fast.remembered_parts.items()}
+        previous = signal.signal(signal.SIGALRM, _too_long)
+        signal.setitimer(signal.ITIMER_REAL, WARM_SECONDS)
+        try:
+            getattr(glayout, name)(sky130, *args, **keywords)
+        except Exception:  # arguments that glayout refuses: the program will hear of it in its own child
+            pass
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, previous)
+        new = [(n, key) for n, known in fast.remembered_parts.items() for key in set(known) - before[n]]
+        _warmed[call] = [(n, key) for n, key in new if n == name]
+        _forget((n, key) for n, key in new if n != name)  # what it is made of is many times its size
+        while len(_warmed) > WARM_PARTS:
+            _forget(_warmed.pop(next(iter(_warmed))))
+    if built:
+        gc.collect()
+    return built
+
+
+def _forget(entries) -> None:
+    from grpo_lab.layout import fast
+    for name, key in entries:
+        fast.remembered_parts[name].pop(key, None)
+
+
+def _too_long(*_):
+    raise TimeoutError("a part took too long to build")
 
 
 def run(payload: bytes) -> bytes:

@@ -22,11 +22,12 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from . import env as _env
 from . import spice
+from .parts import parts
 
 GDS_BYTES = 16 << 20  # longest layout accepted
 CACHE = 8192  # verdicts kept
@@ -210,10 +211,7 @@ class LayoutService:
         if self._closed:
             raise LayoutError("the layout service is closed")
         found = {item: self._remembered(item, keep_gds) for item in dict.fromkeys(items)}
-        futures = {}
-        for item, known in found.items():
-            if known is None:
-                futures[self._threads.submit(self._verify, *item)] = item
+        futures = self._start([item for item, known in found.items() if known is None])
         counts = collections.Counter(items)
         done = sum(counts[item] for item, known in found.items() if known is not None)
         if progress and done:
@@ -240,6 +238,39 @@ class LayoutService:
                 verdict["gds"] = found[item]["gds"]
             out.append(verdict)
         return out
+
+    def _start(self, items: list) -> dict:
+        """A future for each item. Programs for one netlist ask for the same parts: they stay in one lane, whose builder has them ready.
+
+        A lane with nothing left takes the last of the longest.
+        """
+        wanted = {item: parts(item[0]) for item in items}
+        often = collections.Counter(json.dumps(call) for calls in wanted.values() for call in calls)
+        hints = {item: [c for c in calls if often[json.dumps(c)] > 1] for item, calls in wanted.items()}
+        groups = collections.defaultdict(list)
+        for item in items:
+            groups[item[1]].append(item)
+        lanes, futures, lock = [collections.deque() for _ in range(self.workers)], {item: Future() for item in items}, threading.Lock()
+        for group in sorted(groups.values(), key=len, reverse=True):
+            min(lanes, key=len).extend(group)
+
+        def work(lane):
+            while True:
+                with lock:
+                    longest = max(lanes, key=len)
+                    item = lanes[lane].popleft() if lanes[lane] else longest.pop() if longest else None
+                if item is None:
+                    return
+                if not futures[item].set_running_or_notify_cancel():
+                    continue
+                try:
+                    futures[item].set_result(self._verify(*item, hints[item], lane))
+                except BaseException as e:
+                    futures[item].set_exception(e)
+
+        for lane in range(min(self.workers, len(items))):
+            self._threads.submit(work, lane).add_done_callback(lambda f: f.cancelled() and [x.cancel() for x in futures.values()])
+        return {future: item for item, future in futures.items()}
 
     def judge(self, gds: bytes, netlist: str) -> dict:
         "The verdict on a layout that is there already (trusted or not: it is read as data)."
@@ -304,12 +335,12 @@ class LayoutService:
 
     # -- one candidate -----------------------------------------------------------------------------------------------------
 
-    def _verify(self, code: str, netlist: str) -> dict:
+    def _verify(self, code: str, netlist: str, hint: list, lane: int) -> dict:
         start = time.monotonic()
         payload = code.encode("utf-8", "replace")
-        outcome = self.pool.run(payload)
+        outcome = self.pool.run(payload, hint=hint, lane=lane)
         if outcome.status == "timeout" and outcome.cpu < 0.6 * self.seconds:  # starved rather than slow: once more
-            outcome = self.pool.run(payload, dataclasses.replace(self.pool.limits, seconds=PATIENCE * self.seconds))
+            outcome = self.pool.run(payload, dataclasses.replace(self.pool.limits, seconds=PATIENCE * self.seconds), hint, lane)
         self._failures = self._failures + 1 if outcome.reason == "sandbox" else 0
         if self._failures > 4:
             raise LayoutError(f"the sandbox keeps failing: {outcome.log}")

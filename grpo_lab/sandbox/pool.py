@@ -5,7 +5,6 @@ import concurrent.futures
 import errno
 import json
 import os
-import queue
 import select
 import signal
 import socket
@@ -118,7 +117,7 @@ class _Worker:
         if not message: raise _ZygoteDied("the zygote is gone")
         return json.loads(message)
 
-    def start(self, limits, stdin=None):
+    def start(self, limits, stdin=None, hint=None):
         "Fork a child; returns the Job that talks with it. With `stdin`, its descriptors 0 and 1 are pipes of their own."
         mine, theirs = socket.socketpair()
         pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(1 if stdin is None else 3)]      # log; then stdin, stdout
@@ -126,7 +125,7 @@ class _Worker:
         kept = [pipes[0][0]] + ([] if stdin is None else [pipes[1][1], pipes[2][0]])
         try:
             answer = self._ask({"do": "spawn", "seconds": limits.seconds, "memory_mb": limits.memory_mb,
-                                "file_bytes": limits.file_bytes, "readable": list(limits.readable)}, given)
+                                "file_bytes": limits.file_bytes, "readable": list(limits.readable), "hint": hint}, given)
         except BaseException:
             mine.close()
             for fd in kept: os.close(fd)
@@ -293,7 +292,8 @@ class Pool:
 
     The preload module is imported by a fresh interpreter (`python`, any 3.10-3.12, even of another venv) with
     a clean environment. It defines `prepare()` (optional; run once, imports everything that will be needed,
-    since a child can open no file) and `run(payload: bytes) -> bytes` (run in the hardened child). An
+    since a child can open no file), `run(payload: bytes) -> bytes` (run in the hardened child) and, optional, `warm(hint)`
+    (run in the zygote before the fork: builds what many children need; true when it built something). An
     exception in run() is an Outcome with status runtime_error (or memory, refused, syntax_error) and its
     last lines in `log`. Printing goes to Outcome.output.
 
@@ -322,7 +322,7 @@ class Pool:
         self.env, self.without, self.start_seconds = dict(env or {}), tuple(without), start_seconds
         self.workers = workers
         self._uids = iter(range(0))
-        self._idle = queue.LifoQueue()
+        self._idle = _Idle()
         self._lock = threading.Lock()
         self._all, self._closed, self._made = set(), False, 0
         self._threads = None
@@ -363,15 +363,15 @@ class Pool:
         "What the first zygote reported: landlock ABI, seccomp, threads alive at fork, megabytes mapped."
         with self._lock: return dict(next(iter(self._all)).info or {}) if self._all else {}
 
-    def _borrow(self):
+    def _borrow(self, lane=None):
         if self._closed: raise SandboxError("the pool is closed")
-        w = self._idle.get()
+        w = self._idle.get(lane)
         if w is None: self._idle.put(None); raise SandboxError("the pool is closed")
         return w
 
-    def _with_worker(self, use):
+    def _with_worker(self, use, lane=None):
         "Call use(worker); replace the worker when it dies, try once more, then give up with a sandbox Outcome."
-        w = self._borrow()
+        w = self._borrow(lane)
         try:
             for attempt in (0, 1):
                 try:
@@ -392,15 +392,18 @@ class Pool:
             if w is not None: self._idle.put(w)
             elif not self._closed: self._idle.put(_Absent(self))
 
-    def run(self, payload, limits=None):
-        "Run one payload in a fresh child; waits for a free worker. Returns its Outcome."
+    def run(self, payload, limits=None, hint=None, lane=None):
+        """Run one payload in a fresh child; waits for a free worker. Returns its Outcome.
+
+        `hint` is plain data for the guest's warm(); jobs of one `lane` go to the worker that had the lane before, where it is free.
+        """
         limits = limits or self.limits
 
         def use(w):
-            job = w.start(limits)
+            job = w.start(limits, hint=hint)
             job.send(b"J", payload)
             return job.outcome(*job.recv())
-        return self._with_worker(use)
+        return self._with_worker(use, lane)
 
     def map(self, payloads, limits=None):
         "Outcomes of all payloads, in their order, `workers` at a time."
@@ -427,10 +430,27 @@ class Pool:
         except BaseException: pass
 
 
+class _Idle:
+    "Workers that wait for a job: the one that had the lane before, else the one that ended last (its pages are warm)."
+    def __init__(self): self.workers, self.lanes, self.some = [], {}, threading.Condition()
+
+    def put(self, w):
+        with self.some: self.workers.append(w); self.some.notify()
+
+    def get(self, lane=None):
+        with self.some:
+            while not self.workers: self.some.wait()
+            w = self.lanes.get(lane) if lane is not None else None
+            if w in self.workers: self.workers.remove(w)
+            else: w = self.workers.pop()
+            if lane is not None: self.lanes[lane] = w
+            return w
+
+
 class _Absent:
     "Stands in the queue for a worker that could not be replaced; the next job tries again."
     def __init__(self, pool): self.pool, self.ctl = pool, None
-    def start(self, limits): raise _ZygoteDied("no worker could be started")
+    def start(self, limits, hint=None): raise _ZygoteDied("no worker could be started")
     def close(self): pass
 
 

@@ -1,7 +1,8 @@
 """The zygote: a clean interpreter that has imported what programs need, and forks one hardened child per job.
 
 It never holds a payload: the supervisor hands it descriptors, it hands them to the child, and the child
-reads its payload from them after it has been locked in.
+reads its payload from them after it has been locked in. What it may be told is which trusted parts to have
+ready (`warm`): plain data that the preload module checks and turns into calls of its own library.
 """
 import ctypes
 import fcntl
@@ -179,7 +180,8 @@ def main(control, config):
              "landlock": 0 if "landlock" in without else kernel.landlock_abi(),
              "seccomp": "seccomp" not in without and kernel.seccomp_available()}
     try:
-        guest = load(config["preload"], config["root"]).run
+        module = load(config["preload"], config["root"])
+        guest, warm = module.run, getattr(module, "warm", None)
         if state["seccomp"]:
             state["program"] = kernel.seccomp_program()
             state["program_files"] = kernel.seccomp_program(files=True)
@@ -227,6 +229,9 @@ def main(control, config):
             if not msg: break
             spec = json.loads(msg)
             if spec["do"] == "spawn":
+                if spec.get("hint") and warm is not None and warm(spec["hint"]):
+                    gc.freeze()
+                    state["base"] = vmsize()
                 if spec.get("file_bytes"):
                     folder = folder or tempfile.mkdtemp(prefix="grpo-lab-")
                     os.chmod(folder, 0o711)
