@@ -72,6 +72,24 @@ class Ledger:
         df = pd.concat(frames, ignore_index=True) if frames else _frame([])
         return df[[c for c in columns if c in df]] if columns else df
 
+    def note(self,
+        stage: str,
+        column: str,
+        values: dict[tuple[str, int], Any],  # by (group_id, sample); None: unknown
+    ) -> int:                                # rows that got a value
+        "Fill one column afterwards, such as what a teacher said of a program. Raises `ValueError` for a column that the ledger does not have."
+        import io
+        if column not in COLUMNS: raise ValueError(f"the ledger has no column '{column}'")
+        noted = 0
+        for f in sorted(self.folder.glob(f"{stage}--*.parquet")):
+            df = _read_part(f, None); here = [(i, values[k]) for i, k in enumerate(zip(df.group_id, df["sample"])) if k in values]
+            if not here: continue
+            filled = df[column].astype("object").tolist()
+            for i, v in here: filled[i] = v
+            df[column] = filled; df = df.astype({column: COLUMNS[column][0]})
+            buf = io.BytesIO(); df.to_parquet(buf, index=False); atomic_write(f, buf.getvalue()); noted += len(here)
+        return noted
+
 # %% ../nbs/02_ledger.ipynb #31607eb9
 def _frame(rows: list[dict]):
     "Rows as a data frame of the ledger's columns and types."

@@ -7,7 +7,7 @@ __all__ = ['STATES', 'RunError', 'Busy', 'Step', 'Result', 'plan', 'step_seed', 
            'model_bytes', 'space_needed', 'check_folder', 'check_space', 'runs_folder', 'Run', 'check_data',
            'differences', 'create_run', 'find_run', 'checkpoint_step', 'leftovers', 'clear_step', 'OpenStep',
            'merged_models', 'start_model', 'Progress', 'bar', 'seed_everything', 'open_step', 'run_lock_open', 'finish',
-           'program_files', 'py_compile', 'compile_result', 'judge', 'log_file', 'trainer_watch', 'StepFailed',
+           'program_files', 'py_compile', 'compile_result', 'judge', 'teach', 'log_file', 'trainer_watch', 'StepFailed',
            'execute_run', 'redo', 'list_runs']
 
 # %% ../nbs/21_runs.ipynb #1c69a7da
@@ -475,6 +475,30 @@ def judge(
     rows = [ledger_row(by[c.problem_id], c, v, reward=reward(v), **columns) for c, v in zip(completions, verdicts)]
     step.ledger.write(step.id, rows, part)
     return verdicts
+
+# %% ../nbs/21_runs.ipynb #bf79c9b2
+def teach(
+    step: OpenStep,
+    problems: Iterable[Problem],            # those of the completions; some are shown to a model as examples
+    completions: list[Completion],
+    verdicts: list[Verdict],
+    iteration: int,
+    folder: str = "finetuned",              # under generated/iteration_N/, where the programs lie
+) -> dict[str, Any]:                        # what it took: see `TeacherClient.summary`
+    "Have the run's teacher read judged programs. Raises `RunError` where the settings of the teacher must change first."
+    from grpo_lab.endpoint import Program, TeacherError, open_teacher, save_readings
+    from grpo_lab.teacher import file_stem
+    by = {p.id: p for p in problems}
+    name = lambda c: f"generated/iteration_{iteration}/{folder}/{file_stem(c.problem_id)}{f'--{c.sample}' if c.sample else ''}.py"
+    programs = [Program(by[c.problem_id], c.code, v, name(c)) for c, v in zip(completions, verdicts)]
+    try:
+        teacher = open_teacher(step.settings, step.path("replies", "teacher.jsonl"), by.values())
+        with bar(step, "teacher", len(programs)) as tell: readings = teacher.feedback_many(programs, progress=tell.update)
+    except (TeacherError, ValueError) as e: raise RunError(str(e)) from None
+    issues = save_readings(step.dir, iteration, programs, readings, [c.sample for c in completions])
+    step.ledger.note(step.id, "teacher_issues", {(c.group_id, c.sample): n for c, n in zip(completions, issues)})
+    step.makes(f"master_predictions/iteration_{iteration}")
+    return teacher.summary()
 
 # %% ../nbs/21_runs.ipynb #2943cb0d
 def log_file(step: OpenStep) -> Path:
