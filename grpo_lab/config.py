@@ -125,6 +125,7 @@ class Dual(Section):
     thinking: bool = Field(True, description="the student also learns the teacher's thinking, between <think> tags")
     max_thinking_length: int = Field(2048, ge=0, description="tokens; traces that think longer are dropped")
     max_answer_length: int = Field(1024, ge=8, description="tokens; traces with a longer answer are dropped")
+    problems: int = Field(0, ge=0, description="training problems; 0: all")
     teacher_rows: int = Field(8, ge=1, description="traces an optimiser step")
     self_rows: int = Field(8, ge=1, description="own answers an optimiser step")
     top_k: int = Field(1, ge=1, description="own best answers kept for each problem")
