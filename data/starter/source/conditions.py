@@ -55,6 +55,7 @@ assert are_equal(3, 3) == True
 assert are_equal(3, 4) == False
 assert are_equal("a", "a") == True
 assert are_equal([1], [2]) == False
+assert are_equal(4, 3) == False
 
 #: 1 returns the absolute value of the number n.
 def absolute_value(n):
@@ -185,6 +186,7 @@ assert income_tax(5000) == 0
 assert income_tax(50000) == 8000
 assert income_tax(60000) == 12000
 assert income_tax(10100) == 20
+assert income_tax(10001) == 0.2
 
 #: 4 returns the winner of a game of rock, paper, scissors: 1, 2, or 0 for a draw. The arguments are what the two players show; "rock" beats "scissors", "scissors" beats "paper", "paper" beats "rock".
 def rock_paper_scissors(first, second):

@@ -130,6 +130,8 @@ assert count_each(["a", "b", "a"]) == {"a": 2, "b": 1}
 assert count_each([]) == {}
 assert count_each([1, 1, 1]) == {1: 3}
 assert count_each([1, 2, 2, 3]) == {1: 1, 2: 2, 3: 1}
+# timed
+assert count_each([1, 2] * 1000) == {1: 1000, 2: 1000}
 
 #: 3 returns the words grouped by their first letter: a dictionary from letter to the list of its words, in their order.
 def group_by_first_letter(words):
@@ -173,6 +175,8 @@ assert most_common(["a", "b"]) == "a"
 assert most_common([3, 1, 1, 3]) == 3
 assert most_common(["x"]) == "x"
 assert most_common([5, 6, 7, 7, 6, 7]) == 7
+# timed
+assert most_common(list(range(300)) + [7]) == 7
 
 #: 4 returns the value that a list of keys leads to in a dictionary of dictionaries, or None where a key is missing.
 def lookup_path(d, path):

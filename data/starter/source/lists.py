@@ -131,6 +131,8 @@ assert unique_in_order([3, 1, 3, 2, 1]) == [3, 1, 2]
 assert unique_in_order([]) == []
 assert unique_in_order([1, 1, 1]) == [1]
 assert unique_in_order(["b", "a", "b"]) == ["b", "a"]
+# timed
+assert unique_in_order(list(range(400)) * 2) == list(range(400))
 
 #: 3 returns the list turned to the right by n places: the last n elements come to the front. n may be larger than the list is long.
 def rotate_right(items, n):
@@ -162,6 +164,8 @@ assert running_totals([1, 2, 3]) == [1, 3, 6]
 assert running_totals([]) == []
 assert running_totals([5]) == [5]
 assert running_totals([1, -1, 4]) == [1, 0, 4]
+# timed
+assert running_totals(list(range(2000)))[-1] == 1999000
 
 #: 4 returns the largest sum of neighbouring numbers in the list (at least one of them).
 def largest_run_sum(numbers):
@@ -175,6 +179,8 @@ assert largest_run_sum([-5, -2, -8]) == -2
 assert largest_run_sum([3]) == 3
 assert largest_run_sum([1, 2, 3]) == 6
 assert largest_run_sum([5, -9, 6, -2, 3]) == 7
+# timed
+assert largest_run_sum([1, -1] * 1000 + [5]) == 5
 
 #: 4 returns all elements of a list whose elements may be lists, which may hold lists again, as one flat list in the same order.
 def flatten(items):

@@ -31,6 +31,8 @@ assert sum_up_to(4) == 10
 assert sum_up_to(1) == 1
 assert sum_up_to(0) == 0
 assert sum_up_to(100) == 5050
+# timed
+assert sum_up_to(200000) == 20000100000
 
 #: 1 returns 2 to the power of n.
 def power_of_two(n):
@@ -137,6 +139,8 @@ assert is_prime(2) == True
 assert is_prime(0) == False
 assert is_prime(97) == True
 assert is_prime(4) == False
+# timed
+assert is_prime(1000003) == True
 
 #: 3 returns the n-th Fibonacci number; the first two, for n = 0 and n = 1, are 0 and 1, and each later one is the sum of the two before it.
 def fibonacci(n):
@@ -149,6 +153,8 @@ assert fibonacci(0) == 0
 assert fibonacci(1) == 1
 assert fibonacci(2) == 1
 assert fibonacci(20) == 6765
+# timed
+assert fibonacci(90) == 2880067194370816120
 
 #: 3 returns how many steps it takes to come from n to 1: an even number is halved, an odd one is multiplied by 3 and increased by 1.
 def collatz_steps(n):
@@ -162,6 +168,8 @@ assert collatz_steps(1) == 0
 assert collatz_steps(2) == 1
 assert collatz_steps(3) == 7
 assert collatz_steps(27) == 111
+# timed
+assert collatz_steps(837799) == 524
 
 #: 3 returns True if n is a perfect number: greater than 1 and equal to the sum of its divisors other than n.
 def is_perfect(n):
@@ -183,6 +191,8 @@ assert climb_stairs(1) == 1
 assert climb_stairs(2) == 2
 assert climb_stairs(5) == 8
 assert climb_stairs(10) == 89
+# timed
+assert climb_stairs(80) == 37889062373143906
 
 #: 4 returns row n of Pascal's triangle as a list. Row 0 is [1]; in every later row the ends are 1 and each other number is the sum of the two above it.
 def pascal_row(n):
@@ -208,3 +218,5 @@ assert longest_increasing([5, 4, 3]) == 1
 assert longest_increasing([1, 2, 3]) == 3
 assert longest_increasing([2, 2, 2]) == 1
 assert longest_increasing([10, 9, 2, 5, 3, 7, 101, 18]) == 4
+# timed
+assert longest_increasing(list(range(150))) == 150

@@ -88,6 +88,8 @@ assert is_sorted([2, 1]) == False
 assert is_sorted([]) == True
 assert is_sorted([1, 3, 2]) == False
 assert is_sorted([5]) == True
+# timed
+assert is_sorted(list(range(3000))) == True
 
 #: 2 returns the n largest numbers of the list in descending order.
 def n_largest(numbers, n):
@@ -160,6 +162,8 @@ assert merge_sorted([], [1]) == [1]
 assert merge_sorted([1, 2], []) == [1, 2]
 assert merge_sorted([1, 1], [1]) == [1, 1, 1]
 assert merge_sorted([5, 6], [1, 2]) == [1, 2, 5, 6]
+# timed
+assert merge_sorted(list(range(0, 2000, 2)), list(range(1, 2000, 2))) == list(range(2000))
 
 #: 3 returns the numbers of the list with all even ones before all odd ones; otherwise they keep their order.
 def even_first(numbers):
@@ -208,3 +212,5 @@ assert count_inversions([1, 2, 3]) == 0
 assert count_inversions([]) == 0
 assert count_inversions([2, 2, 1]) == 2
 assert count_inversions([4, 1, 3, 2]) == 4
+# timed
+assert count_inversions(list(range(300, 0, -1))) == 44850

@@ -96,6 +96,7 @@ assert is_palindrome("hello") == False
 assert is_palindrome("") == True
 assert is_palindrome("ab") == False
 assert is_palindrome("abba") == True
+assert is_palindrome("ba") == False
 
 #: 2 returns the text without its spaces.
 def remove_spaces(text):
@@ -137,6 +138,7 @@ assert are_anagrams("abc", "abd") == False
 assert are_anagrams("aab", "abb") == False
 assert are_anagrams("Dusty", "study") == True
 assert are_anagrams("ab", "abc") == False
+assert are_anagrams("abd", "abc") == False
 
 #: 3 returns the text with every run of equal characters replaced by one of them.
 def squeeze(text):
@@ -158,6 +160,8 @@ assert first_unique("aabb") == None
 assert first_unique("") == None
 assert first_unique("abcab") == "c"
 assert first_unique("x") == "x"
+# timed
+assert first_unique("ab" * 200 + "c") == "c"
 
 #: 3 returns the text with every letter moved by n places in the alphabet, from "z" on to "a". All letters are lower case; other characters stay.
 def shift_letters(text, n):
@@ -198,6 +202,8 @@ assert longest_palindrome("cbbd") == "bb"
 assert longest_palindrome("abc") == "a"
 assert longest_palindrome("") == ""
 assert longest_palindrome("xracecary") == "racecar"
+# timed
+assert longest_palindrome("a" * 40) == "a" * 40
 
 #: 4 returns the longest text that occurs inside both a and b. If there are several of that length, the one that comes first in a.
 def common_substring(a, b):

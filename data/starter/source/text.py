@@ -131,6 +131,8 @@ assert word_counts("a b a") == {"a": 2, "b": 1}
 assert word_counts("") == {}
 assert word_counts("x") == {"x": 1}
 assert word_counts("to be or not to be") == {"to": 2, "be": 2, "or": 1, "not": 1}
+# timed
+assert word_counts("a b " * 500) == {"a": 500, "b": 500}
 
 #: 3 returns a snake_case name as camelCase: the underscores go, and the letter after each is in upper case.
 def snake_to_camel(name):
@@ -169,6 +171,11 @@ assert is_time("12:60") == False
 assert is_time("9:30") == False
 assert is_time("ab:cd") == False
 assert is_time("12-30") == False
+assert is_time("25:00") == False
+assert is_time("12:61") == False
+assert is_time("12;30") == False
+assert is_time("09:030") == False
+assert is_time("09:x0") == False
 
 #: 4 returns True if every bracket in the text, "(" "[" or "{", is closed by its own kind in the right order. Other characters do not matter.
 def brackets_match(text):
@@ -186,6 +193,9 @@ assert brackets_match("((") == False
 assert brackets_match("") == True
 assert brackets_match("([)]") == False
 assert brackets_match(")") == False
+assert brackets_match("{)") == False
+# timed
+assert brackets_match("(" * 1000 + ")" * 1000) == True
 
 #: 4 returns the words of the text in lines of at most width characters: a list of texts. A word goes on the same line while it fits after a space; no word is longer than width.
 def wrap_words(text, width):
@@ -201,6 +211,7 @@ assert wrap_words("a b c", 1) == ["a", "b", "c"]
 assert wrap_words("", 5) == []
 assert wrap_words("aa bb cc", 5) == ["aa bb", "cc"]
 assert wrap_words("aa bbb c", 6) == ["aa bbb", "c"]
+assert wrap_words("aa bb", 4) == ["aa", "bb"]
 
 #: 4 returns the value of an expression such as "2 + 3 - 1": whole numbers and the signs + and -, separated by single spaces.
 def evaluate_sum(expression):

@@ -79,6 +79,8 @@ assert all_different([1, 2, 3]) == True
 assert all_different([1, 2, 1]) == False
 assert all_different([]) == True
 assert all_different(["a", "a"]) == False
+# timed
+assert all_different(list(range(2000))) == True
 
 #: 2 returns True if every element of the set a is also in the set b.
 def is_subset(a, b):
@@ -121,6 +123,8 @@ assert common_elements([1], [2]) == []
 assert common_elements([1, 1, 1], [1, 1]) == [1]
 assert common_elements([], [1]) == []
 assert common_elements([9, 8], [8, 9]) == [8, 9]
+# timed
+assert common_elements(list(range(1000)), list(range(500, 1500))) == list(range(500, 1000))
 
 #: 3 returns the missing number in a list that holds all the numbers from 1 to n but one, in any order.
 def missing_number(numbers):
@@ -131,6 +135,8 @@ assert missing_number([2]) == 1
 assert missing_number([1]) == 2
 assert missing_number([5, 3, 1, 2]) == 4
 assert missing_number([1, 2, 3, 4, 5]) == 6
+# timed
+assert missing_number([n for n in range(1, 2001) if n != 1000]) == 1000
 
 #: 3 returns the elements that are in exactly one of the two lists, in ascending order and without repetitions.
 def in_only_one(a, b):
@@ -184,6 +190,8 @@ assert two_sum([1, 2], 5) == None
 assert two_sum([3, 3], 6) == (0, 1)
 assert two_sum([3], 6) == None
 assert two_sum([1, 4, 2, 3], 5) == (0, 1)
+# timed
+assert two_sum(list(range(300)), 597) == (298, 299)
 
 #: 4 joins overlapping intervals: a list of pairs (start, end) in any order becomes the list of the joined ones in ascending order. Intervals that only touch are joined too.
 def join_intervals(intervals):
