@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['regroup', 'lab_grpo_trainer', 'grpo_config', 'order_problems', 'ledger_writer', 'train_grpo']
 
-# %% ../nbs/14_grpo.ipynb #fb5e91d0
+# %% ../nbs/14_grpo.ipynb #f3eaadcb
 import json, time
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from .config import GRPO, Settings
 from .ledger import REWARD_PREFIX, Ledger, ledger_row
 from .records import Completion, Problem, Verdict
 
-# %% ../nbs/14_grpo.ipynb #2ad75d02
+# %% ../nbs/14_grpo.ipynb #2c30714e
 def regroup(
     batches: list[dict],        # TRL's micro-batches of one optimiser step: tensors [rows, ...], and scalars that all share
     rows: int,                  # rows a micro-batch at most
@@ -41,7 +41,7 @@ def _narrow(batch: dict) -> dict:
         out[k] = v
     return out
 
-# %% ../nbs/14_grpo.ipynb #8fac11b7
+# %% ../nbs/14_grpo.ipynb #0fae83bf
 def lab_grpo_trainer():
     "The lab's subclass of `trl.GRPOTrainer` (made on first use: importing TRL takes seconds)."
     from trl import GRPOTrainer
@@ -100,7 +100,7 @@ def lab_grpo_trainer():
             return logps, entropy if compute_entropy else None, None
     return LabGRPOTrainer
 
-# %% ../nbs/14_grpo.ipynb #8d5d85f3
+# %% ../nbs/14_grpo.ipynb #fd24b908
 def grpo_config(
     cfg: GRPO, out: Path, seed: int,
     gradient_checkpointing: bool = False,
@@ -115,7 +115,7 @@ def grpo_config(
         use_vllm=cfg.sampler == "vllm", vllm_mode=cfg.vllm_mode, logging_steps=1, save_strategy="steps" if cfg.save_steps else "no", save_steps=cfg.save_steps or 500, save_total_limit=1, report_to=[], disable_tqdm=True,
         gradient_checkpointing=gradient_checkpointing, dataloader_pin_memory=torch.cuda.is_available(), logging_nan_inf_filter=False)
 
-# %% ../nbs/14_grpo.ipynb #ce264f77
+# %% ../nbs/14_grpo.ipynb #c40923c8
 def order_problems(
     problems: list[Problem], steps: int,   # optimiser steps
     cfg: GRPO, seed: int,
@@ -123,31 +123,29 @@ def order_problems(
 ) -> list[Problem]:                        # steps * prompts_per_step problems
     "The problems of every step in a row; whole passes are shuffled by `seed`."
     import random
+    from grpo_lab.tasks import CurriculumSampler
+    if cfg.curriculum == "difficulty": return [problems[i] for i in CurriculumSampler([p.spec.get("difficulty", 1) for p in problems], steps, cfg.prompts_per_step, seed=seed)]
     rng, need, out = random.Random(seed), steps * cfg.prompts_per_step, []
     if cfg.curriculum == "unsolved": problems = [p for p in problems if p.id not in solved] or problems
     while len(out) < need:
-        turn = list(problems); rng.shuffle(turn)
-        if cfg.curriculum == "difficulty": turn.sort(key=lambda p: p.spec.get("difficulty", 1))
-        out += turn
+        turn = list(problems); rng.shuffle(turn); out += turn
     return out[:need]
 
-# %% ../nbs/14_grpo.ipynb #198bae57
-def ledger_writer(ledger: Ledger, stage: str, problems: dict[str, Problem], reward, num_generations: int):
-    "A function for `on_batch`: one ledger part an optimiser step."
+# %% ../nbs/14_grpo.ipynb #cb38c503
+def ledger_writer(ledger: Ledger, stage: str, rewards, num_generations: int):
+    "A function for `on_batch`: one ledger part an optimiser step. `rewards` is a `grpo_lab.rewards.RewardFunctions`."
     def write(trainer, inputs, out):
-        step, tok, eos = trainer.state.global_step + 1, trainer.processing_class, set(trainer.eos_token_ids)
-        rows = []
-        for i, (inp, verdict, code) in enumerate(zip(inputs, reward.verdicts, reward.codes)):
-            ids = out["completion_ids"][i][out["completion_mask"][i].bool()].tolist()
-            c = Completion(problem_id=inp["problem_id"], group_id=f"{step}/{i // num_generations}/{inp['problem_id']}", sample=i % num_generations, text=tok.decode(ids, skip_special_tokens=True), code=code, tokens=len(ids),
+        step, eos, rows = trainer.state.global_step + 1, set(trainer.eos_token_ids), []
+        for i, (answer, reward, columns) in enumerate(rewards.rows()):
+            ids = out["completion_ids"][i][out["completion_mask"][i].bool()].tolist(); name = answer.problem.id
+            c = Completion(problem_id=name, group_id=f"{step}/{i // num_generations}/{name}", sample=i % num_generations, text=answer.text, code=answer.code, tokens=len(ids),
                            finish_reason="stop" if ids and ids[-1] in eos else "length")
-            r = reward.score(verdict)
-            rows.append(ledger_row(problems[c.problem_id], c, verdict, model=stage, step=step, reward=r, advantage=float(out["advantages"][i]), **{REWARD_PREFIX + reward.__name__: r}))
+            rows.append(ledger_row(answer.problem, c, answer.verdict, model=stage, step=step, reward=reward, advantage=float(out["advantages"][i]), **columns))
         n = trainer.accelerator.process_index
         ledger.write(stage, rows, f"step-{step:06d}" + (f"-{n}" if n else ""))
     return write
 
-# %% ../nbs/14_grpo.ipynb #e65ef09a
+# %% ../nbs/14_grpo.ipynb #2a3f934f
 def train_grpo(
     settings: Settings,
     problems: list[Problem],          # training problems
@@ -165,18 +163,18 @@ def train_grpo(
     "GRPO on verified rewards; saves adapter and merged model, writes a ledger part a step."
     from datasets import Dataset
     from grpo_lab.logprobs import keep_freed_memory
-    from grpo_lab.rewards import VerifiedReward
+    from grpo_lab.rewards import task_rewards
     from grpo_lab.sft import keep_log, progress_callback
     from grpo_lab.student import for_training, lora_config, save_step
     if not problems: raise ValueError("there are no training problems for GRPO")
     start, cfg, folder = time.perf_counter(), settings.grpo, Path(out).parent / f".{Path(out).name}-trainer"
     steps = cfg.max_steps if cfg.max_steps > 0 else max(1, round(cfg.num_train_epochs * len(problems) / cfg.prompts_per_step) * cfg.num_iterations)
-    order = order_problems(problems, -(-steps // cfg.num_iterations), cfg, seed, frozenset(solved)); reward = VerifiedReward(problems, verifier)
+    order = order_problems(problems, -(-steps // cfg.num_iterations), cfg, seed, frozenset(solved)); rewards = task_rewards(settings, problems, verifier)
     rows = Dataset.from_list([{"prompt": messages(p), "problem_id": p.id} for p in order])
     args = grpo_config(cfg.model_copy(update={"max_steps": steps}), folder, seed, settings.student.gradient_checkpointing)
     for_training(model); keep_freed_memory()
-    trainer = (trainer or lab_grpo_trainer())(model, reward, args, train_dataset=rows, processing_class=tokenizer, peft_config=lora_config(settings), sampler=cfg.sampler,
-        sample_seed=seed, on_batch=ledger_writer(ledger, stage, {p.id: p for p in problems}, reward, cfg.num_generations), callbacks=[progress_callback(stage), *callbacks])
+    trainer = (trainer or lab_grpo_trainer())(model, rewards, args, train_dataset=rows, processing_class=tokenizer, peft_config=lora_config(settings), sampler=cfg.sampler,
+        sample_seed=seed, on_batch=ledger_writer(ledger, stage, rewards, cfg.num_generations), callbacks=[progress_callback(stage), *callbacks])
     for c in [c for c in trainer.callback_handler.callbacks if type(c).__name__ == "PrinterCallback"]: trainer.remove_callback(c)
     trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
     curve = keep_log(log, trainer.state.log_history) if log else [h for h in trainer.state.log_history if "reward" in h]
