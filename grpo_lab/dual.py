@@ -7,7 +7,7 @@ __all__ = ['OLD_NAMES', 'trace_text', 'describe_code', 'reference_traces', 'teac
            'trace_ledger_rows', 'encode_row', 'trace_rows', 'rows_of_step', 'BestRollouts', 'pad_rows', 'response_nll',
            'DualSource', 'dual_source_trainer', 'work', 'stop_at', 'train_dual']
 
-# %% ../nbs/15_dual.ipynb #484fd10b
+# %% ../nbs/15_dual.ipynb #ecf121dc
 import ast, contextlib, json, random
 from collections import Counter
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterable
 from .config import Settings
 from .records import Completion, Problem, Trace, Verdict, atomic_write, extract_code, read_jsonl
 
-# %% ../nbs/15_dual.ipynb #9e2edd4a
+# %% ../nbs/15_dual.ipynb #025f5894
 def trace_text(
     trace: Trace,
     thinking: bool = True,   # with its thinking, where it has any
@@ -24,7 +24,7 @@ def trace_text(
     head = f"<think>\n{trace.thinking.strip()}\n</think>\n\n" if thinking and trace.thinking.strip() else ""
     return head + trace.answer.strip()
 
-# %% ../nbs/15_dual.ipynb #54ab508d
+# %% ../nbs/15_dual.ipynb #084decec
 def describe_code(code: str) -> str:
     "What a program does, statement by statement, from its syntax tree; empty where it defines no function."
     names = {ast.For: "loop over", ast.While: "repeat while", ast.If: "distinguish", ast.Return: "return", ast.Assign: "set", ast.AugAssign: "update"}
@@ -41,7 +41,7 @@ def reference_traces(problems: Iterable[Problem]) -> list[Trace]:
     "The reference solutions as traces, labelled `reference`."
     return [Trace(problem_id=p.id, thinking=describe_code(p.reference), answer=f"```python\n{p.reference.strip()}\n```", model="reference") for p in problems]
 
-# %% ../nbs/15_dual.ipynb #aee7767a
+# %% ../nbs/15_dual.ipynb #56a824a0
 def teacher_traces(
     settings: Settings,
     problems: list[Problem],
@@ -56,7 +56,7 @@ def teacher_traces(
     from grpo_lab.endpoint import TeacherClient
     return TeacherClient(settings.teacher, journal=journal).traces(problems, settings.teacher.num_samples)
 
-# %% ../nbs/15_dual.ipynb #9d1d03ba
+# %% ../nbs/15_dual.ipynb #47ffe443
 def verified_traces(
     traces: list[Trace], problems: list[Problem],
     verifier: Any,                           # with `verify(items) -> list[Verdict]`
@@ -64,7 +64,7 @@ def verified_traces(
 ) -> tuple[list[Trace], list[Verdict]]:      # those whose answer passes, each answer once; the verdict of every trace
     "Traces that may be learned from."
     by = {p.id: p for p in problems}; known = [t for t in traces if t.problem_id in by]
-    verdicts = verifier.verify([(by[t.problem_id], extract_code(t.answer)) for t in known], **how)
+    verdicts = verifier.verify([(by[t.problem_id], extract_code(t.answer, entry_point=by[t.problem_id].entry_point)) for t in known], **how)
     good = {(t.problem_id, t.answer.strip()): t for t, v in reversed(list(zip(known, verdicts))) if v.clean and t.finish_reason != "length"}
     return [t for t in known if good.get((t.problem_id, t.answer.strip())) is t], verdicts
 
@@ -73,12 +73,12 @@ def trace_ledger_rows(traces: list[Trace], problems: list[Problem], verdicts: li
     from grpo_lab.ledger import ledger_row
     by, count, rows = {p.id: p for p in problems}, Counter(), []
     for t, v in zip([t for t in traces if t.problem_id in by], verdicts):
-        c = Completion(problem_id=t.problem_id, group_id=f"teacher/{t.problem_id}", sample=count[t.problem_id], text=trace_text(t), code=extract_code(t.answer), tokens=t.usage.get("completion_tokens", 0),
+        c = Completion(problem_id=t.problem_id, group_id=f"teacher/{t.problem_id}", sample=count[t.problem_id], text=trace_text(t), code=extract_code(t.answer, entry_point=by[t.problem_id].entry_point), tokens=t.usage.get("completion_tokens", 0),
                        finish_reason="length" if t.finish_reason == "length" else "stop")
         count[t.problem_id] += 1; rows.append(ledger_row(by[t.problem_id], c, v, model=t.model))
     return rows
 
-# %% ../nbs/15_dual.ipynb #4a31c6cb
+# %% ../nbs/15_dual.ipynb #4845be20
 def encode_row(tokenizer, prompt: list[dict], completion: str) -> dict:   # {"ids": list[int], "prompt": int}
     "A prompt and the completion it should have, as token ids."
     from grpo_lab.sft import render_row
@@ -101,7 +101,7 @@ def trace_rows(
     if traces and not rows: raise ValueError(f"no trace fits: {dict(dropped)}; raise dual.max_thinking_length or dual.max_answer_length, or set dual.thinking=false")
     return rows, dict(dropped)
 
-# %% ../nbs/15_dual.ipynb #b4920f87
+# %% ../nbs/15_dual.ipynb #cf349952
 def rows_of_step(
     n: int,        # rows there are
     k: int,        # rows a step
@@ -116,7 +116,7 @@ def rows_of_step(
         out += fresh; at += n - at % n
     return out
 
-# %% ../nbs/15_dual.ipynb #afed89cd
+# %% ../nbs/15_dual.ipynb #c59edf6b
 class BestRollouts:
     "The student's own verified answers, the best few of each problem."
     def __init__(self, top_k: int = 1, min_reward: float = 1.0):
@@ -138,7 +138,7 @@ class BestRollouts:
         flat = [r for i in range(self.top_k) for name in sorted(self.rows) for r in self.rows[name][i:i + 1]]
         return [flat[i] for i in rows_of_step(len(flat), k, step, seed)]
 
-# %% ../nbs/15_dual.ipynb #a1a3378f
+# %% ../nbs/15_dual.ipynb #932ea21d
 def pad_rows(rows: list[dict], pad: int, device: Any = None):   # -> ids, attention mask, score: [B, T]
     "Rows as tensors: padded on the right, responses marked; the mask goes by position, since pad may equal EOS."
     import torch
@@ -161,7 +161,7 @@ def response_nll(
     logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=ids.shape[1] - first + 1, use_cache=False).logits[:, :-1]
     return F.cross_entropy(logits.float().flatten(0, 1), ids[:, first:].masked_fill(~score[:, first:], -100).flatten(), ignore_index=-100, reduction="sum")
 
-# %% ../nbs/15_dual.ipynb #bc04efae
+# %% ../nbs/15_dual.ipynb #866cabe1
 class _Gradients:
     "Part of the trainer: backward passes of the cross-entropies, kept apart from GRPO's."
     def _trained(self) -> list: return [p for p in self.model.parameters() if p.requires_grad]
@@ -194,7 +194,7 @@ class _Gradients:
         scale = self.accelerator.scaler.get_scale() if self.accelerator.scaler is not None else 1.0
         return float(torch.linalg.vector_norm(torch.stack(parts))) / scale if parts else 0.0
 
-# %% ../nbs/15_dual.ipynb #a265a301
+# %% ../nbs/15_dual.ipynb #435b10d6
 class _Terms:
     "Part of the trainer: the cross-entropies of one optimiser step."
     def _rows_now(self) -> dict[str, list[dict]]:
@@ -223,7 +223,7 @@ class _Terms:
         "Whether the lab's log-probabilities apply: one process on a CPU (they go around the wrapper that several synchronise through), output matrix frozen."
         return self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1 and not self.model.get_output_embeddings().weight.requires_grad
 
-# %% ../nbs/15_dual.ipynb #13fa32b7
+# %% ../nbs/15_dual.ipynb #52520d6f
 class _Rollouts:
     "Part of the trainer: what is kept of the rollouts, and what they cost."
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, *args, **kw):
@@ -245,11 +245,11 @@ class _Rollouts:
         "Offer every finished answer to the buffer."
         from accelerate.utils import gather_object
         n = len(inputs); scores = self._scores[self.accelerator.process_index * n:][:n]
-        verdicts = next((f.verdicts for f in self.reward_funcs if getattr(f, "verdicts", None)), None)
+        answers = next((f.batch.answers for f in self.reward_funcs if hasattr(f, "batch")), None)     # `grpo_lab.rewards.VerifiedReward`
         found = []
         for i, (row, score) in enumerate(zip(inputs, scores)):
             p, c = (out[f"{k}_ids"][i][out[f"{k}_mask"][i].bool()].tolist() for k in ("prompt", "completion"))
-            if c and c[-1] in self.eos_token_ids: found.append((str(row.get("problem_id", row["prompt"])), p + c, len(p), score, verdicts[i].clean if verdicts else True, self.state.global_step))
+            if c and c[-1] in self.eos_token_ids: found.append((str(row.get("problem_id", row["prompt"])), p + c, len(p), score, answers[i].clean if answers else True, self.state.global_step))
         for answer in gather_object(found): self.best.add(*answer)
 
     def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, *args, **kw):
@@ -257,7 +257,7 @@ class _Rollouts:
         self.tokens["trained" if torch.is_grad_enabled() and self.model.training else "scored"] += int(attention_mask.sum())
         return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, *args, **kw)
 
-# %% ../nbs/15_dual.ipynb #564eeba9
+# %% ../nbs/15_dual.ipynb #9e670d7e
 class _Resume:
     "Part of the trainer: checkpoints."
     def _save_checkpoint(self, model, trial):
@@ -273,7 +273,7 @@ class _Resume:
         file = Path(checkpoint) / "dual.json"
         if file.exists(): doc = json.loads(file.read_text()); self.best.rows, self.tokens = doc["best"], Counter(doc["tokens"])
 
-# %% ../nbs/15_dual.ipynb #8b56723e
+# %% ../nbs/15_dual.ipynb #89f04734
 class DualSource(_Gradients, _Terms, _Rollouts, _Resume):
     "What is added to a GRPO trainer; see `dual_source_trainer`."
     def __init__(self, *args, traces: list[dict] = (), w_grpo: float = 1.0, w_teacher: float = 0.3, w_self: float = 0.2, teacher_rows: int = 8, self_rows: int = 8,
@@ -304,7 +304,7 @@ class DualSource(_Gradients, _Terms, _Rollouts, _Resume):
         self._losses["grpo"] = self._losses.get("grpo", 0.0) + out / (self.w["grpo"] or 1.0)
         return out + self._close() if self.accelerator.sync_gradients else out
 
-# %% ../nbs/15_dual.ipynb #1a3c990c
+# %% ../nbs/15_dual.ipynb #99c2b552
 def _open(self: DualSource) -> None:
     "Begin an optimiser step: the cross-entropies and their gradients."
     self._losses, self._held = {}, []
@@ -331,7 +331,7 @@ def dual_source_trainer(base: type | None = None):
     from grpo_lab.grpo import lab_grpo_trainer
     return type("DualSourceGRPOTrainer", (DualSource, base or lab_grpo_trainer()), {"__doc__": "GRPO + teacher SFT + self SFT, in one optimiser step."})
 
-# %% ../nbs/15_dual.ipynb #951c99e5
+# %% ../nbs/15_dual.ipynb #ac670cd3
 def work(tokens: dict[str, int]) -> int:
     "Work in forward passes of one token: trained tokens count three, sampled, prompt and scored ones count one."
     return 3 * tokens.get("trained", 0) + sum(tokens.get(k, 0) for k in ("sampled", "prompt", "scored"))
@@ -345,7 +345,7 @@ def stop_at(budget: int):
             if work(self.trainer.tokens) >= budget: control.should_training_stop = True
     return Budget()
 
-# %% ../nbs/15_dual.ipynb #655b9426
+# %% ../nbs/15_dual.ipynb #5a8d0470
 def train_dual(
     settings: Settings,
     problems: list[Problem],          # training problems
@@ -372,7 +372,7 @@ def train_dual(
     t = made[0]
     return {**result, "traces": len(rows), **({"traces_dropped": dropped} if dropped else {}), **{f"tokens_{k}": n for k, n in t.tokens.items()}, "work": work(t.tokens), "self_kept": len(t.best)}
 
-# %% ../nbs/15_dual.ipynb #0bc31f6a
+# %% ../nbs/15_dual.ipynb #996faa22
 OLD_NAMES = {  # as commonly named -> ours
     "grpo_weight": "dual.w_grpo", "teacher_sft_weight": "dual.w_teacher", "self_sft_weight": "dual.w_self",
     "self_sft_top_k": "dual.top_k", "self_sft_min_reward": "dual.min_reward", "use_thinking": "dual.thinking",

@@ -175,15 +175,15 @@ def test_the_buffer_holds_what_was_sampled_and_verified(make):
 
 def test_answers_that_only_score_well_are_not_kept(make):
     "With a verifier behind the reward, its verdict decides, not the number."
-    from grpo_lab.records import Verdict
+    from types import SimpleNamespace
     trainer = make()
 
     class Fooled:
-        __name__, verdicts = "fooled", []
+        __name__, batch = "fooled", SimpleNamespace(answers=[])
 
         def __call__(self, completions, **_):
             texts = [x[-1]["content"] for x in completions]
-            self.verdicts = [Verdict(status="ok", passed=int(any("a" <= c <= "z" for c in t)), total=1) for t in texts]
+            self.batch.answers = [SimpleNamespace(clean=any("a" <= c <= "z" for c in t)) for t in texts]
             return [5.0 + len(t) for t in texts]
     trainer.reward_funcs[0] = Fooled()
     trainer.train()
@@ -194,7 +194,7 @@ def test_answers_that_only_score_well_are_not_kept(make):
 @pytest.mark.parametrize("term", ["teacher", "self"])
 def test_what_is_imitated_becomes_more_likely(make, term):
     "Each term alone steps, and in the right direction."
-    trainer = make(steps=6, **{"w_grpo": 0, "w_teacher": 0, "w_self": 0, f"w_{term}": 1.0}, args={"learning_rate": 3e-2})
+    trainer = make(steps=15, **{"w_grpo": 0, "w_teacher": 0, "w_self": 0, f"w_{term}": 1.0}, args={"learning_rate": 3e-2})
     start = {k: v.clone() for k, v in trainer.model.state_dict().items()}
     trainer.train()
     rows = trainer.traces or [r for rows in trainer.best.rows.values() for r in rows]
