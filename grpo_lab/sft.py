@@ -19,6 +19,8 @@ def render_row(
     "A row as TRL's trainer takes it."
     if "text" in row: return {"text": row["text"]}
     prompt = tokenizer.apply_chat_template(row["prompt"], tokenize=False, add_generation_prompt=True)
+    bos = tokenizer.bos_token or ""
+    if bos and prompt.startswith(bos) and tokenizer("")["input_ids"] == [tokenizer.bos_token_id]: prompt = prompt[len(bos):]     # CodeLlama's: TRL's call puts it in front again
     return {"prompt": prompt, "completion": row["completion"].rstrip("\n") + tokenizer.eos_token}
 
 # %% ../nbs/13_sft.ipynb #ca613caf
