@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['OUTCOMES', 'STEPS', 'read_piece', 'correction', 'correction_samples', 'PromptsError', 'read_prompts', 'prompts_file',
-           'free_prompts', 'without_lvs', 'Answers', 'answer_prompts', 'improvement_table', 'plot_improvement', 'StepA',
-           'find_function', 'steps_table', 'missing_files']
+           'free_prompts', 'without_lvs', 'Answers', 'answer_prompts', 'judge_prompts', 'improvement_table',
+           'plot_improvement', 'StepA', 'find_function', 'steps_table', 'missing_files']
 
 # %% ../nbs/26_system_a.ipynb #989edca2
 import importlib, json, re
@@ -110,13 +110,16 @@ def without_lvs(verdict: Verdict) -> Verdict:
 
 @dataclass
 class Answers:
-    "What a model wrote for the free prompts."
+    "What a model wrote for the free prompts, and what came of it."
+    where: str = ""                                   # folder under generated/ and compile_results/
+    name: str = "finetuned"                           # "base" or "finetuned"
     problems: list[Problem] = field(default_factory=list)
     completions: list[Completion] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     files: list[str] = field(default_factory=list)    # relative to the run folder
 
     def __str__(self) -> str:
+        if self.problems and not self.verdicts: return f"{len(self.problems)} free prompts answered by the {self.name} model"
         built = [v for v in self.verdicts if v.status == "ok"]
         return f"{len(self.problems)} free prompts: {len(built)} built, {sum(v.drc_errors == 0 and v.devices != 0 for v in built)} of them clean in DRC" if self.problems else "no free prompts"
 
@@ -127,23 +130,33 @@ def answer_prompts(
     where: str,                  # folder under generated/ and compile_results/: "iteration_1", or the step's id
     name: str = "finetuned",     # "base" or "finetuned"
 ) -> Answers:
-    "Write, compile, build and check a program for every free prompt, greedily."
+    "Write a program for every free prompt, at the temperature of stage 2; nothing where a run has no prompts."
     from grpo_lab import circuits, rollout
-    from grpo_lab.runs import bar, compile_result, program_files
-    from grpo_lab.verify import open_verifier
+    from grpo_lab.runs import bar, program_files
     problems, cfg = free_prompts(step.settings), step.settings.stage2
     if not problems: return Answers()
     with bar(step, f"free prompts ({name})", len(problems)) as tell:
-        written = rollout.complete(model, tokenizer, problems, circuits.prompt_messages, group_prefix=f"{step.id}/prompts/{name}/", progress=tell.update, temperature=0.0,
+        written = rollout.complete(model, tokenizer, problems, circuits.prompt_messages, group_prefix=f"{step.id}/prompts/{name}/", progress=tell.update, temperature=cfg.temperature,
                                    max_completion_length=cfg.max_completion_length, batch_size=step.settings.evaluate.batch_size, seed=step.seed)
-    files = program_files(step, written, f"generated/{where}/{name}")
-    with open_verifier(step.settings, cache_dir=step.dir / "verdicts") as verifier:
-        verdicts = [without_lvs(v) for v in verifier.verify([(p, c.code) for p, c in zip(problems, written)])]
-    for c, v, f in zip(written, verdicts, files):
-        atomic_write(step.path("compile_results", where, c.problem_id + (".base.txt" if name == "base" else ".txt")), compile_result(f, v, c.code if c.code is not None else c.text))
-    step.ledger.write("prompts", [{**ledger_row(p, c, v), "split": "prompts", "model": name if name == "base" else step.id} for p, c, v in zip(problems, written, verdicts)], f"{step.id}--{name}")
-    step.makes(f"compile_results/{where}")
-    return Answers(problems, written, verdicts, files)
+    return Answers(where, name, problems, written, files=program_files(step, written, f"generated/{where}/{name}"))
+
+def judge_prompts(
+    step: Any, answers: Answers,
+    verifier: Any = None,        # from `open_verifier`; None: one is opened for this
+) -> Answers:                    # the same, with verdicts
+    "Compile, build and check what was written; text files under compile_results/, rows in the ledger."
+    from contextlib import nullcontext
+    from grpo_lab.runs import compile_result
+    from grpo_lab.verify import open_verifier
+    if not answers.problems: return answers
+    with nullcontext(verifier) if verifier else open_verifier(step.settings, cache_dir=step.dir / "verdicts") as judge:
+        answers.verdicts = [without_lvs(v) for v in judge.verify([(p, c.code) for p, c in zip(answers.problems, answers.completions)])]
+    rows = list(zip(answers.problems, answers.completions, answers.verdicts)); base = answers.name == "base"
+    for (p, c, v), f in zip(rows, answers.files):
+        atomic_write(step.path("compile_results", answers.where, p.id + (".base.txt" if base else ".txt")), compile_result(f, v, c.code if c.code is not None else c.text))
+    step.ledger.write("prompts", [{**ledger_row(p, c, v), "split": "prompts", "model": "base" if base else step.id} for p, c, v in rows], f"{step.id}--{answers.name}")
+    step.makes(f"compile_results/{answers.where}")
+    return answers
 
 # %% ../nbs/26_system_a.ipynb #12b83114
 OUTCOMES = ("fixed", "better", "no better")
