@@ -98,6 +98,7 @@ class GRPO(Section):
     curriculum_end: float = Field(0.7, gt=0, le=1, description="curriculum=difficulty: share of the steps after which all problems are in play")
     curriculum_pacing: Literal["root", "linear"] = Field("root", description="curriculum=difficulty: how the share grows; root: fast at first")
     repair_rounds: int = Field(1, ge=0, description="after GRPO: error prompts and fixed code, so many rounds")
+    repair_teacher: bool = Field(False, description="error prompts carry what the teacher says of the program; else only what the verifier found")
     repair_problems: int = Field(0, ge=0, description="problems tried and repaired after GRPO; 0: all")
     sampler: Literal["auto", "lab", "generate", "vllm"] = Field("auto", description="auto: the lab's sampler where it knows the model, else transformers' generate")
     vllm_mode: Literal["colocate", "server"] = "colocate"

@@ -7,8 +7,8 @@ __all__ = ['STATES', 'RunError', 'Busy', 'Step', 'Result', 'plan', 'step_seed', 
            'model_bytes', 'space_needed', 'check_folder', 'check_space', 'runs_folder', 'Run', 'check_data',
            'differences', 'create_run', 'find_run', 'checkpoint_step', 'leftovers', 'clear_step', 'OpenStep',
            'merged_models', 'start_model', 'Progress', 'bar', 'seed_everything', 'open_step', 'run_lock_open', 'finish',
-           'program_files', 'py_compile', 'compile_result', 'judge', 'teach', 'log_file', 'trainer_watch', 'StepFailed',
-           'execute_run', 'redo', 'list_runs']
+           'program_files', 'py_compile', 'compile_result', 'judge', 'teach', 'explain', 'log_file', 'trainer_watch',
+           'StepFailed', 'execute_run', 'redo', 'list_runs']
 
 # %% ../nbs/21_runs.ipynb #1c69a7da
 import contextlib, datetime, hashlib, json, os, re, shutil, socket, subprocess, sys, time
@@ -208,9 +208,12 @@ class Run:
 
 # %% ../nbs/21_runs.ipynb #67f777ae
 def check_data(settings: Settings) -> dict[str, int]:   # problems of each split
-    "Read every problem once. Raises `RunError` naming file, line and field."
+    "Read every problem once, and see that the teacher's settings are whole. Raises `RunError` naming file, line and field, or the setting."
+    from grpo_lab.endpoint import check_endpoint
     from grpo_lab.tasks import open_task
-    try: task = open_task(settings); return {split: len(task.load(split)) for split in ("train", "heldout")}
+    try:
+        if settings.teacher.kind == "endpoint": check_endpoint(settings.teacher)
+        task = open_task(settings); return {split: len(task.load(split)) for split in ("train", "heldout")}
     except (ValueError, OSError) as e: raise RunError(str(e)) from None
 
 # %% ../nbs/21_runs.ipynb #fda4e3cd
@@ -333,7 +336,8 @@ def start_model(step: OpenStep) -> Path | None:
     "Merged model that a step starts from; None: the base model. Raises `RunError` where an earlier step should have left one."
     ids = [s.id for s in step.run.plan]; before = [i for i in ids[:ids.index(step.id)] if _trains(i)]
     models = {k: p for k, p in merged_models(step.run).items() if k in before}
-    if before and before[-1] not in models:
+    taught_nothing = bool(before) and (step.dir / "models" / before[-1] / "used.json").exists()      # every lesson was dropped: it wrote with the model before
+    if before and before[-1] not in models and not taught_nothing:
         if not step.by_hand: raise RunError(f"models/{before[-1]}/merged is missing in {step.dir}, and {step.id} starts from it: `grpo-lab resume {_name(step.run)} --redo {before[-1]}`")
         print(f"{before[-1]} has left no model in {step.dir}: starting from {list(models)[-1] if models else 'the base model'}")
     if models: step.uses(list(models.values())[-1])
@@ -477,28 +481,43 @@ def judge(
     return verdicts
 
 # %% ../nbs/21_runs.ipynb #bf79c9b2
+def _readings(step: OpenStep, problems: Iterable[Problem], completions: list[Completion], verdicts: list[Verdict], folder: str) -> tuple[list, list, Any]:
+    "Programs, what the run's teacher made of each, and the teacher. Raises `RunError`."
+    from grpo_lab.endpoint import Program, TeacherError, open_teacher
+    from grpo_lab.teacher import file_stem
+    by = {p.id: p for p in problems}
+    name = lambda c: f"{folder}/{file_stem(c.problem_id)}{f'--{c.sample}' if c.sample else ''}.py"
+    programs = [Program(by[c.problem_id], c.code, v, name(c)) for c, v in zip(completions, verdicts)]
+    try:
+        teacher = open_teacher(step.settings, step.path("replies", "teacher.jsonl"), by.values())
+        with bar(step, "teacher", len(programs)) as tell: return programs, teacher.feedback_many(programs, progress=tell.update), teacher
+    except (TeacherError, ValueError) as e: raise RunError(str(e)) from None
+
 def teach(
     step: OpenStep,
     problems: Iterable[Problem],            # those of the completions; some are shown to a model as examples
     completions: list[Completion],
     verdicts: list[Verdict],
     iteration: int,
-    folder: str = "finetuned",              # under generated/iteration_N/, where the programs lie
 ) -> dict[str, Any]:                        # what it took: see `TeacherClient.summary`
     "Have the run's teacher read judged programs. Raises `RunError` where the settings of the teacher must change first."
-    from grpo_lab.endpoint import Program, TeacherError, open_teacher, save_readings
-    from grpo_lab.teacher import file_stem
-    by = {p.id: p for p in problems}
-    name = lambda c: f"generated/iteration_{iteration}/{folder}/{file_stem(c.problem_id)}{f'--{c.sample}' if c.sample else ''}.py"
-    programs = [Program(by[c.problem_id], c.code, v, name(c)) for c, v in zip(completions, verdicts)]
-    try:
-        teacher = open_teacher(step.settings, step.path("replies", "teacher.jsonl"), by.values())
-        with bar(step, "teacher", len(programs)) as tell: readings = teacher.feedback_many(programs, progress=tell.update)
-    except (TeacherError, ValueError) as e: raise RunError(str(e)) from None
+    from grpo_lab.endpoint import save_readings
+    programs, readings, teacher = _readings(step, problems, completions, verdicts, f"generated/iteration_{iteration}/finetuned")
     issues = save_readings(step.dir, iteration, programs, readings, [c.sample for c in completions])
     step.ledger.note(step.id, "teacher_issues", {(c.group_id, c.sample): n for c, n in zip(completions, issues)})
     step.makes(f"master_predictions/iteration_{iteration}")
     return teacher.summary()
+
+def explain(
+    step: OpenStep,
+    problems: Iterable[Problem],
+    completions: list[Completion],
+    verdicts: list[Verdict],                # what was found, by the lab or by your own tools
+) -> list[Any]:                             # one finding a program, for `teacher.repair_messages`
+    "What error prompts say: the verdicts, or with grpo.repair_teacher what the teacher said, where its answer was usable. Raises `RunError`."
+    if not step.settings.grpo.repair_teacher or not completions: return verdicts
+    _, readings, _ = _readings(step, problems, completions, verdicts, "generated/error_prompts")
+    return [r.feedback or v for r, v in zip(readings, verdicts)]
 
 # %% ../nbs/21_runs.ipynb #2943cb0d
 def log_file(step: OpenStep) -> Path:

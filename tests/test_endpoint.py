@@ -278,3 +278,49 @@ def test_a_cut_off_answer_is_recovered_or_refused_with_a_reason(n):
     try: fb, how = parse_feedback(whole[:n], "x")
     except ValueError as e: assert str(e)
     else: assert fb.analysis[0].issue == "i" and GOOD["fixed_code"].startswith(fb.fixed_code) and (how == "as asked") == (n >= len(whole))
+
+
+# ------------------------------------------------------------------ in a run
+def test_a_stage_two_step_asks_the_endpoint_and_a_step_done_again_pays_nothing(tmp_path, monkeypatch):
+    from grpo_lab.circuits import load_problems
+    from grpo_lab.ledger import ledger_row
+    from grpo_lab.records import Completion
+    from grpo_lab.runs import RunError, check_data, create_run, open_step, teach
+    monkeypatch.setenv("GRPO_LAB_ENGINE", "1")
+    problems = load_problems("train")[:4]
+    written = [Completion(problem_id=p.id, group_id=f"g/{p.id}", sample=0, text="x", code="x = 1", tokens=1) for p in problems]
+    verdicts = [Verdict(status="runtime_error", log="NameError")] * 3 + [Verdict(status="ok", drc_errors=0, lvs_errors=0, devices=1, devices_expected=1)]
+    with FaultyServer(lambda body, n: "503" if n == 0 else None, answer=lambda body: "No." if problems[1].prompt in str(body["messages"][1:]) else json.dumps(GOOD)) as server:
+        run = create_run(Settings(outputs=str(tmp_path), profile="smoke", teacher=teacher(server, examples=2).model_dump()), "r")
+        for attempt in (1, 2):
+            step = open_step("2_self_improve_1", run.dir)       # the second time, what the first left is cleared
+            step.ledger.write(step.id, [ledger_row(p, c, v) for p, c, v in zip(problems, written, verdicts)], "finetuned")
+            said = teach(step, problems, written, verdicts, 1)
+            issues = step.ledger.read(step.id).teacher_issues
+            assert issues[[0, 2, 3]].tolist() == [1, 1, 0] and issues.isna().tolist() == [False, True, False, False]
+            assert said["feedback"] == 3 and said["set aside"] and said.get("answered", 0) == (4 if attempt == 1 else 0)
+            files = {f.name for f in (run.dir / "master_predictions/iteration_1").glob("*.json")}
+            assert len(files) == 3 and len(server.seen) == 8, "three programs and one asked again, each turned away once"
+    with pytest.raises(RunError, match="teacher.base_url"): check_data(Settings(teacher={"kind": "endpoint"}))
+
+
+# ------------------------------------------------------------------ a real server with real weights
+@pytest.mark.slow
+@pytest.mark.skipif(not (importlib.util.find_spec("fastapi") and importlib.util.find_spec("uvicorn")), reason="`transformers serve` needs fastapi and uvicorn: pip install 'transformers[serving]'")
+def test_transformers_serve_with_real_weights(tmp_path):
+    import socket
+    from grpo_lab.student import weights_path
+    with socket.socket() as s: s.bind(("127.0.0.1", 0)); port = s.getsockname()[1]
+    weights = str(weights_path(Settings()))
+    command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve", weights, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    with open(tmp_path / "log", "wb") as log: p = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        cfg = Teacher(kind="endpoint", base_url=f"http://127.0.0.1:{port}/v1", model=weights, max_tokens=24, temperature=0.0, max_retries=60, max_backoff=10, concurrency=2)
+        client = TeacherClient(cfg, tmp_path / "j.jsonl")       # asked before the server is up: the client waits for it
+        traces = client.traces([ADD], n=1, messages=lambda q: [{"role": "user", "content": "Say hello."}])
+        assert len(traces) == 1 and traces[0].answer and traces[0].usage["completion_tokens"] > 0 and traces[0].finish_reason in ("stop", "length"), (tmp_path / "log").read_text()[-800:]
+        reading, = client.feedback_many([Program(ADD, "b", FAILED)])
+        assert reading.reply.text and (reading.feedback or reading.why)      # 135 million parameters write no JSON: what counts is that it is said
+    finally: p.terminate(); p.wait(30)
+    offline = TeacherClient(cfg, tmp_path / "j.jsonl")
+    assert offline.traces([ADD], n=1, messages=lambda q: [{"role": "user", "content": "Say hello."}]) == traces and offline.counts["attempts"] == 0
