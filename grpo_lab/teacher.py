@@ -213,6 +213,7 @@ _LVS_FIXES = {
     "open": "join the parts with a route between their ports", "short": "separate them: route on another side or metal, or move the devices apart",
     "net differs": "give the net the connections that the problem names: take off what it also has, add what it lacks",
     "net missing": "add the route that makes this connection", "net extra": "remove the route that makes this connection, or complete it",
+    "circuit": "connect the devices exactly as the problem says; each alone is right, together they are another circuit",
 }
 
 # %% ../nbs/18_teacher.ipynb #6f2d6a52
