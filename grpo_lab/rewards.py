@@ -8,7 +8,7 @@ __all__ = ['MAX_ERRORS', 'LACKING', 'FAILED', 'SYNTAX', 'NO_CODE', 'REWARDS', 'R
            'format', 'findings', 'quality', 'performance', 'soft_overlong_punishment', 'Batch', 'VerifiedReward',
            'total', 'RewardFunctions', 'task_rewards']
 
-# %% ../nbs/07_rewards.ipynb #70d34f79
+# %% ../nbs/07_rewards.ipynb #4e8c5326
 import ast, builtins, functools, json, math, re, warnings
 from dataclasses import dataclass, field
 from typing import Any, Callable, Iterable
@@ -18,7 +18,7 @@ from .records import Problem, Verdict, extract_code
 from .sandbox import reward
 from .tasks import TASKS
 
-# %% ../nbs/07_rewards.ipynb #7e0461f2
+# %% ../nbs/07_rewards.ipynb #2440546d
 MAX_ERRORS = 50     # E: more errors than this count as this many
 LACKING, FAILED, SYNTAX, NO_CODE = -1.25, -1.5, -1.75, -2.0
 
@@ -32,11 +32,11 @@ def layout_reward(
     if (verdict.devices or 0) < (verdict.devices_expected or 1): return LACKING
     return 1.0 if verdict.errors == 0 else -math.log1p(min(verdict.errors, MAX_ERRORS)) / math.log1p(MAX_ERRORS)
 
-# %% ../nbs/07_rewards.ipynb #4d96ff4e
+# %% ../nbs/07_rewards.ipynb #de557737
 REWARDS: dict[str, Callable[[Verdict], float]] = {"drc_lvs": layout_reward}
 for _kind in ("binary", "partial", "scaled"): REWARDS[f"tests_{_kind}"] = functools.partial(lambda kind, v: reward(v.model_dump(include={"passed", "total"}), kind), _kind)
 
-# %% ../nbs/07_rewards.ipynb #7cf3f633
+# %% ../nbs/07_rewards.ipynb #12d4cfd1
 @dataclass
 class Answer:
     "One completion, as reward functions see it."
@@ -62,7 +62,7 @@ def reward_func(f: Callable[[Answer], float | None]) -> Callable[[Answer], float
     REWARD_FUNCS[f.__name__] = f
     return f
 
-# %% ../nbs/07_rewards.ipynb #3300a171
+# %% ../nbs/07_rewards.ipynb #70a5e3db
 CHECKERS: dict[str, Callable[[str, Problem], str]] = {}
 
 def checker(language: str):
@@ -83,7 +83,7 @@ def check_json(code: str, problem: Problem) -> str:
     except (ValueError, RecursionError) as e: return str(e)
     return ""
 
-# %% ../nbs/07_rewards.ipynb #1fd45b64
+# %% ../nbs/07_rewards.ipynb #b564539f
 @checker("sql")
 def check_sql(code: str, problem: Problem) -> str:
     "Compile SQL for SQLite; `spec['schema']` (trusted) makes the tables."
@@ -113,7 +113,7 @@ def syntax(a: Answer) -> float:
     if a.language not in CHECKERS: raise ValueError(f"{a.problem.id}: no checker for language '{a.language}'; known: {', '.join(CHECKERS)}. Register one with @checker('{a.language}')")
     return float(a.code is not None and not CHECKERS[a.language](a.code, a.problem))
 
-# %% ../nbs/07_rewards.ipynb #7cc3e9b5
+# %% ../nbs/07_rewards.ipynb #add6b968
 @reward_func
 def format(a: Answer) -> float:
     "1: exactly one closed block of the language, thinking closed; 0.5: a program was found some other way; 0: none."
@@ -122,7 +122,7 @@ def format(a: Answer) -> float:
     fences = re.findall(r"^[ \t]*```[ \t]*([\w+-]*)", text, re.M)
     return 1.0 if len(fences) == 2 and fences[0].lower() in (a.language, a.language[:2]) and not fences[1] and "<think>" not in text else 0.5
 
-# %% ../nbs/07_rewards.ipynb #1e49cbfb
+# %% ../nbs/07_rewards.ipynb #a57bb0e5
 def findings(
     code: str,
 ) -> dict[str, int]:     # kind -> first line where it was seen; {} where the code does not parse
@@ -157,7 +157,7 @@ def _in_tree(tree: ast.AST):
             if _depth(n) > 4: yield line, "nested deeper than 4"
             if 1 + sum(isinstance(x, _BRANCHES) for x in ast.walk(n)) > 12: yield line, "more than 12 paths"
 
-# %% ../nbs/07_rewards.ipynb #822f004b
+# %% ../nbs/07_rewards.ipynb #29109b6e
 def _in_scopes(tree: ast.Module, code: str):
     "Findings about names, from Python's symbol tables: unused imports, unused variables, hidden built-ins."
     import symtable
@@ -178,7 +178,7 @@ def quality(a: Answer) -> float | None:
     "1 for a right program without findings, a fifth less for each kind of finding; 0 for one that is not right. None for other languages than Python."
     return None if a.language != "python" else max(0.0, 1 - len(findings(a.code)) / 5) if a.clean else 0.0
 
-# %% ../nbs/07_rewards.ipynb #20074a85
+# %% ../nbs/07_rewards.ipynb #db7ac79f
 FAST, SLOW = 1.5, 20.0      # times the reference's CPU time: full marks up to the first, none from the second
 
 @reward_func
@@ -187,7 +187,7 @@ def performance(a: Answer) -> float | None:
     if not a.clean: return 0.0
     return None if a.slowdown is None else min(1.0, max(0.0, 1 - math.log(max(a.slowdown, 1e-9) / FAST) / math.log(SLOW / FAST)))
 
-# %% ../nbs/07_rewards.ipynb #b53846c6
+# %% ../nbs/07_rewards.ipynb #616d3f1f
 @reward_func
 def soft_overlong_punishment(a: Answer) -> float:
     "TRL's: 0 up to the limit less `soft_punish_cache` tokens, from there down to -1 at the limit. Needs `limits`."
@@ -195,7 +195,7 @@ def soft_overlong_punishment(a: Answer) -> float:
     from trl.rewards import get_soft_overlong_punishment
     return get_soft_overlong_punishment(*a.limits)(completion_ids=[range(a.tokens)])[0]
 
-# %% ../nbs/07_rewards.ipynb #89a4ded2
+# %% ../nbs/07_rewards.ipynb #fb6bf67a
 class Batch:
     "The completions that the reward functions are looking at: verified once, shared by all of them."
     def __init__(self,
@@ -221,7 +221,7 @@ class Batch:
         for a, s in zip(right, self.verifier.slowdown([(a.problem, a.code) for a in right]) if right else []): a.slowdown = s
         return found
 
-# %% ../nbs/07_rewards.ipynb #6f508f4d
+# %% ../nbs/07_rewards.ipynb #d5abe5d3
 class VerifiedReward:
     "A TRL reward function: one of `REWARD_FUNCS` on a batch that it may share with others."
     def __init__(self,
@@ -246,7 +246,7 @@ def total(
     "The weighted sum that GRPO compares; what is None counts nothing (TRL's nansum)."
     return sum(w * s for w, s in zip(weights or [1.0] * len(scores), scores.values()) if s is not None)
 
-# %% ../nbs/07_rewards.ipynb #4d232144
+# %% ../nbs/07_rewards.ipynb #8c145091
 class RewardFunctions(list):
     "Reward functions for `trl.GRPOTrainer(reward_funcs=...)` that share one batch; it also says what the ledger needs."
     def __init__(self,
@@ -261,6 +261,7 @@ class RewardFunctions(list):
         if not names or len(set(names)) < len(names): raise ValueError(f"rewards {names}: name at least one reward function, and none twice")
         if unknown := [n for n in names if n not in REWARD_FUNCS]: raise ValueError(f"there is no reward '{unknown[0]}'; known: {', '.join(REWARD_FUNCS)}")
         if weights is not None and len(weights) != len(names): raise ValueError(f"{len(names)} reward functions ({', '.join(names)}) and {len(weights)} reward_weights; give one weight each, or none")
+        if verifier is None and (need := [n for n in names if n in REWARDS or n in ("quality", "performance")]): raise ValueError(f"the reward '{need[0]}' needs a verifier")
         if "performance" in names and not hasattr(verifier, "slowdown"): raise ValueError("the reward 'performance' needs a task whose verifier measures time: a code problem, not circuits")
         self.names, self.weights = names, weights
         self.batch = Batch(problems, verifier, (max_completion_length, soft_punish_cache or max_completion_length // 5), "performance" in names)

