@@ -1,4 +1,4 @@
-"""The command line: `grpo-lab run | resume | report | verify | eval | check | lab | runs`.
+"""The command line: `grpo-lab run | resume | report | verify | eval | check | lab | dashboard | runs`.
 
 Exit codes: 0 it worked (verify: the program is clean); 1 the run failed, or the program is not clean; 2 the command or a
 setting is wrong; 3 a part of the machine is missing; 130 stopped by Ctrl-C.
@@ -59,7 +59,10 @@ def settings_of(args):
     "Settings from --profile, --file, --task and --set."
     from .config import load_settings
     sets = ([f"task={args.task}"] if getattr(args, "task", None) else []) + (args.set or [])
-    return load_settings(args.profile, args.file, sets)
+    settings = load_settings(args.profile, args.file, sets)
+    full = lambda path: str(Path(path).expanduser().resolve()) if path and path != "none" else path  # a resume may come from another folder
+    settings.prompts, settings.grpo.results = full(settings.prompts), full(settings.grpo.results)
+    return settings
 
 
 def cmd_run(args) -> int:
@@ -71,6 +74,7 @@ def cmd_run(args) -> int:
     settings = settings_of(args)
     need_training(settings.task)
     from .runs import create_run
+    check_first(settings)
     return carry_out(create_run(settings, args.run_id), args)
 
 
@@ -80,15 +84,16 @@ def cmd_resume(args) -> int:
     need_training(run.settings.task)
     if args.redo:
         redo(run, args.redo)
+    if any(s["state"] != "done" for s in run.steps.values()):
+        check_first(run.settings)
     return carry_out(run, args)
 
 
 def carry_out(run, args) -> int:
     "Do the steps that are not done, then write the report."
     from .engines import get_engine
-    from .runs import StepFailed, check_data, execute_run
+    from .runs import StepFailed, execute_run
     began = time.time()
-    check_data(run.settings)
     say(f"run {run.id} in {run.dir}")
     code, error, report = OK, None, None
     try:
@@ -97,6 +102,11 @@ def carry_out(run, args) -> int:
     except StepFailed as e:
         code, error = FAILED, str(e)
         say(f"\n{e}")
+        try:
+            report = write_report(run)
+            say(f"what there is: {report}")
+        except Exception as why:  # whatever stopped the step, a full disk say, may stop the report too; the step's error is what counts
+            say(f"no report could be written ({type(why).__name__}: {why})")
     answer = {"run": run.id, "folder": str(run.dir), "ok": code == OK, "error": error, "seconds": round(time.time() - began, 1),
               "steps": {k: {"state": s["state"], "seconds": s["seconds"]} for k, s in run.steps.items()}, "report": report}
 
@@ -106,6 +116,29 @@ def carry_out(run, args) -> int:
             print(f"done in {a['seconds']:.0f} s" + (f"; open {a['report']}" if a["report"] else ""))
     show(answer, args.json, text)
     return code
+
+
+def check_first(settings) -> None:
+    """Everything that can be seen before a run starts: problems, what the user brought, memory.
+
+    Raises `RunError` naming the bad line or entry, and `Missing` where the model cannot fit.
+    """
+    from .memory import check_memory
+    from .runs import RunError, check_data
+    from .signoff import bring_results
+    from .system_a import free_prompts
+    from .tasks import load_problems, source_folder
+    check_data(settings)
+    try:
+        free_prompts(settings)
+        if settings.grpo.results:
+            bring_results(settings.grpo.results, load_problems(settings.task, "train", source_folder(settings)))
+    except ValueError as e:
+        raise RunError(str(e)) from None
+    found = check_memory(settings)
+    if found.level == "lack" and settings.on_low_memory == "refuse":
+        raise Missing(f"{found.text}. To start all the same: --set on_low_memory=warn")
+    say(found.text)
 
 
 def write_report(run) -> str | None:
@@ -171,7 +204,47 @@ def print_table(run) -> None:
         print("\nheld-out problems:\n" + table(rounded(rows)) + "\n")
 
 
+def eval_model(args) -> int:
+    "pass@k of one model on a split of a task; no run is needed."
+    settings = settings_of(args)
+    need_training(settings.task)
+    import tempfile
+    from .evaluate import evaluate_model, pass_report
+    from .ledger import _frame
+    from .records import atomic_write
+    from .tasks import open_task, pick
+    from .verify import open_verifier
+    model = None if args.model == "base" else args.model
+    if model is not None:
+        settings.student.model = model
+    task, e = open_task(settings), settings.evaluate
+    problems = task.load(args.split)
+    if 0 < e.problems < len(problems):
+        problems = pick(problems, e.problems, settings.seed)
+    if not problems:
+        say(f"task {settings.task} has no problems in the split '{args.split}'")
+        return USAGE
+    samples = e.num_samples if e.temperature > 0 else 1
+    say(f"{len(problems)} problems of {settings.task} ({args.split}), {samples} answers each")
+    with tempfile.TemporaryDirectory() as cache, open_verifier(settings, cache_dir=Path(cache)) as verifier:
+        rows = evaluate_model(settings, problems, task.messages, verifier, name=args.model, seed=settings.seed)
+    report = {"task": settings.task, "split": args.split, "evaluate": e.model_dump(), **pass_report(_frame(rows), [k for k in e.k if k <= samples])}
+    if args.out:
+        atomic_write(args.out, json.dumps(report, indent=1) + "\n")
+
+    def text(r):
+        found = r["models"][args.model]
+        print(table([{"k": k, "pass@k": f"{v['value']:.3f}", "95 % interval": f"{v['low']:.3f} to {v['high']:.3f}"} for k, v in ((k, found.get(f"pass@{k}")) for k in r["k"]) if v]))
+    show(report, args.json, text)
+    return OK
+
+
 def cmd_eval(args) -> int:
+    if bool(args.run) == bool(args.model):
+        say("say what to evaluate: a run (grpo-lab eval RUN), or a model (grpo-lab eval --model FOLDER --task starter)")
+        return USAGE
+    if args.model:
+        return eval_model(args)
     from .runs import execute_run, find_run, redo
     run = find_run(args.run, args.outputs)
     if args.again or run.steps["4_evaluate"]["state"] != "done":
@@ -201,8 +274,12 @@ def cmd_verify(args) -> int:
         return verify_tests(args, code)
     settings = settings_of(args)
     from .tasks import open_task
-    task = open_task(settings)
-    problems = {p.id: p for p in task.load()}
+    try:
+        task = open_task(settings)
+        problems = {p.id: p for p in task.load()}
+    except ValueError as e:
+        say(f"grpo-lab: {e}")
+        return USAGE
     if args.problem not in problems:
         import difflib
         near = difflib.get_close_matches(args.problem or "", problems, 3, 0.3)
@@ -291,9 +368,14 @@ def checks(seconds: float = 0.6) -> list:
     gpu = bool(gpus) and "+cpu" not in build
     row("GPU", gpu, f"{len(gpus)} NVIDIA" if gpu else f"{len(gpus)} NVIDIA, but this torch is built without CUDA" if gpus else "none found",
         "the laptop profile is made for this; 7B models need one")
-    cores, memory = os.cpu_count() or 1, memory_gib()
+    from .config import PROFILES, load_settings
+    from .memory import GIB, check_memory, gpu_memory, main_memory
+    cores, memory, gpu_bytes = os.cpu_count() or 1, main_memory() / GIB or None, gpu_memory()
     row("cores", cores >= 2, str(cores), "everything takes about twice as long")
     row("memory", memory is None or memory >= 7.5, "unknown" if memory is None else f"{memory:.1f} GiB", "the laptop profile may run out: --set student.gradient_checkpointing=true and smaller batches")
+    for name in PROFILES:
+        found = check_memory(load_settings(name), gpu_bytes)
+        row(f"memory, {name}", found.level in ("ok", "unknown"), found.text.removeprefix("memory: "), f"the profile {name} " + ("does not fit here" if found.level == "lack" else "may run out of memory"))
     from .layout import env
     ready = env.is_ready()
     row("layout interpreter", ready, os.environ.get(env.OVERRIDE) or str(env.home()), "no circuits, so no runs: python -m grpo_lab.layout.env", needed=True)
@@ -315,19 +397,6 @@ def checks(seconds: float = 0.6) -> list:
     ok = bool(teacher) and reachable(teacher, seconds)
     row("teacher endpoint", ok, teacher if ok else f"{teacher} does not answer" if teacher else "none set (GRPO_LAB_TEACHER_URL)", "none: the reference teacher needs no model")
     return rows
-
-
-def memory_gib():
-    "Memory of the machine, or of the container where that is less."
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        return None
-    try:
-        total = min(total, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):
-        pass
-    return total / 2**30
 
 
 def reachable(url: str, seconds: float) -> bool:
@@ -367,8 +436,27 @@ def cmd_lab(args) -> int:
     if find_spec("jupyterlab") is None:
         raise Missing("JupyterLab is not installed: pip install -e . -c constraints.txt, or `make lab`")
     root = project_root()
-    say(f"JupyterLab on {root / 'nbs'}; Ctrl-C twice ends it")
-    return subprocess.call([sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}", "--LabApp.default_url=/lab/tree/nbs/index.ipynb", *args.rest], cwd=root)
+    page = "nbs/index.ipynb"
+    try:
+        from .dashboards import write_index
+        page = str(write_index(root).relative_to(root))
+    except Exception as e:  # an outputs folder that cannot be written is no reason not to open the notebooks
+        say(f"no index of the runs could be written ({type(e).__name__}: {e})")
+    say(f"JupyterLab on {root}; Ctrl-C twice ends it")
+    return subprocess.call([sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={root}", f"--LabApp.default_url=/lab/tree/{page}", *args.rest], cwd=root)
+
+
+def cmd_dashboard(args) -> int:
+    import subprocess
+    from importlib.util import find_spec
+    if find_spec("voila") is None:
+        raise Missing("Voila is not installed: pip install -e . -c constraints.txt; the same dashboards are in `grpo-lab lab`")
+    from .runs import find_run
+    run = find_run(args.run, args.outputs)
+    page = Path(__file__).parent / "templates" / "dashboard.ipynb"
+    say(f"dashboards of {run.id} on http://localhost:{args.port}/; Ctrl-C ends it")
+    command = [sys.executable, "-m", "voila", str(page), f"--port={args.port}", "--Voila.ip=127.0.0.1", "--Voila.open_browser=" + str(not args.no_browser), "--show_tracebacks=True"]
+    return subprocess.call(command, env={**os.environ, "GRPO_LAB_RUN": str(run.dir)})
 
 
 # ---------------------------------------------------------------- the parser
@@ -430,16 +518,28 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--memory", type=int, default=1024, metavar="MB", help="with --tests: memory limit (default: 1024)")
     with_json(p)
 
-    p = command("eval", cmd_eval, "the held-out table of a run")
-    with_run(p)
+    p = command("eval", cmd_eval, "the held-out table of a run, or pass@k of a model",
+                "\n  grpo-lab eval RUN                                                    the table of a run\n"
+                "  grpo-lab eval --model FOLDER --task starter --set evaluate.num_samples=20    pass@k of a model; --model base: the student before training")
+    p.add_argument("run", nargs="?", metavar="RUN", help="run id, or path of a run folder")
+    p.add_argument("--outputs", metavar="FOLDER", help="folder of the run folders (default: the project's outputs/)")
+    p.add_argument("--model", metavar="FOLDER", help="a merged model, a hub id, or base; then no run is needed")
+    p.add_argument("--split", choices=("train", "heldout"), default="heldout", help="with --model: which problems (default: heldout)")
+    p.add_argument("--out", metavar="JSON", help="with --model: write the report, problem by problem, to this file")
+    with_settings(p, "code")
     p.add_argument("--again", action="store_true", help="sample and judge the held-out problems again first")
     p.add_argument("--by-family", action="store_true", help="also by problem family")
     with_json(p)
 
     with_json(command("check", cmd_check, "say what this machine has and lacks, and what each lack costs"))
 
-    p = command("lab", cmd_lab, "open JupyterLab on the notebooks", "Further arguments go to JupyterLab, for example: grpo-lab lab --no-browser --port 8899")
+    p = command("lab", cmd_lab, "open JupyterLab on an index of runs, walk-throughs and notebooks", "Further arguments go to JupyterLab, for example: grpo-lab lab --no-browser --port 8899")
     p.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="for JupyterLab")
+
+    p = command("dashboard", cmd_dashboard, "serve the dashboards of a run, without notebooks", "Voila shows them on this machine only (127.0.0.1); there is no password.")
+    with_run(p)
+    p.add_argument("--port", type=int, default=8866, metavar="N", help="default: 8866")
+    p.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
     p = command("runs", cmd_runs, "list the runs there are")
     p.add_argument("--outputs", metavar="FOLDER", help="folder of the run folders (default: the project's outputs/)")
