@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KNOWN', 'Sample', 'supported', 'LabSampler', 'draw', 'sample_ids', 'eos_ids', 'encode', 'sample', 'complete']
 
-# %% ../nbs/11_rollout.ipynb #bc27a3e2
+# %% ../nbs/11_rollout.ipynb #b4764e77
 import warnings
 from dataclasses import dataclass, field
 from typing import Callable
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from .records import Completion, Problem, extract_code
 
-# %% ../nbs/11_rollout.ipynb #4bdf6e94
+# %% ../nbs/11_rollout.ipynb #3f105381
 @dataclass
 class Sample:
     "One completion as sampled."
@@ -22,7 +22,7 @@ class Sample:
     finish_reason: str = "length"           # stop: EOS; length: cut off
     text: str = ""
 
-# %% ../nbs/11_rollout.ipynb #bfd6c882
+# %% ../nbs/11_rollout.ipynb #fc4eab45
 KNOWN = ("llama", "mistral", "qwen2")
 
 def _merged(linear) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -33,12 +33,22 @@ def _merged(linear) -> tuple[torch.Tensor, torch.Tensor | None]:
             if name in linear.lora_A: weight = weight.float() + linear.get_delta_weight(name).float()
     return weight.detach(), None if base.bias is None else base.bias.detach()
 
-def _fused(linears, dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
+class _Linear:
+    "x W^T + b with W packed once in the order in which the processor's bfloat16 unit reads it (oneDNN), where torch can do that."
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None = None):
+        packs = weight.dtype == torch.bfloat16 and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+        self.weight, self.bias = torch.ops.mkldnn._reorder_linear_weight(weight, 64) if packs else weight, bias      # 64: rows it is tuned for
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        if self.weight.is_mkldnn: return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
+        return F.linear(x, self.weight, self.bias)
+
+def _fused(linears, dtype) -> _Linear:
     "Several linear layers of one input as one: weight [sum of out, in], bias or None."
     ws, bs = zip(*(_merged(l) for l in linears))
-    return torch.cat([w.to(dtype) for w in ws]), None if bs[0] is None else torch.cat([b.to(dtype) for b in bs])
+    return _Linear(torch.cat([w.to(dtype) for w in ws]), None if bs[0] is None else torch.cat([b.to(dtype) for b in bs]))
 
-# %% ../nbs/11_rollout.ipynb #c280843e
+# %% ../nbs/11_rollout.ipynb #f40d9631
 def supported(model) -> str:
     "Empty when the lab's sampler knows this model, else the reason why not."
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
@@ -49,7 +59,7 @@ def supported(model) -> str:
     if c.hidden_act != "silu" or any(hasattr(m, "quant_state") for m in inner.parameters()): return "its weights or activation are unusual"
     return ""
 
-# %% ../nbs/11_rollout.ipynb #990d5504
+# %% ../nbs/11_rollout.ipynb #eb27c8f6
 class LabSampler:
     "A merged, fused copy of a Llama-family model that samples groups."
     def __init__(self,
@@ -65,7 +75,7 @@ class LabSampler:
         self.dim = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
         self.eps, self.inv_freq, self.rope_scale = c.rms_norm_eps, core.rotary_emb.inv_freq.float().cpu(), core.rotary_emb.attention_scaling
         self.embed, self.norm = core.embed_tokens.weight.detach().to(self.dtype), core.norm.weight.detach().to(self.dtype)
-        self.head = self.embed if c.tie_word_embeddings else inner.lm_head.weight.detach().to(self.dtype)
+        self.head = _Linear(self.embed if c.tie_word_embeddings else inner.lm_head.weight.detach().to(self.dtype))
         self.layers = [_fuse_layer(l, self.dtype) for l in core.layers]
 
 def _fuse_layer(l, dtype) -> dict:
@@ -75,7 +85,7 @@ def _fuse_layer(l, dtype) -> dict:
             "qkv": _fused([a.q_proj, a.k_proj, a.v_proj], dtype), "o": _fused([a.o_proj], dtype),
             "gate_up": _fused([m.gate_proj, m.up_proj], dtype), "down": _fused([m.down_proj], dtype)}
 
-# %% ../nbs/11_rollout.ipynb #52b6dfe4
+# %% ../nbs/11_rollout.ipynb #bb67d6d8
 def _rms(x: torch.Tensor, w: torch.Tensor, eps: float) -> torch.Tensor:
     "RMSNorm over the last dimension, in float32 inside."
     return F.rms_norm(x, (x.shape[-1],), w, eps)
@@ -91,14 +101,14 @@ def _trunk(self: LabSampler, ids: torch.Tensor, positions: torch.Tensor, attend:
     angle = positions[..., None].float() * self.inv_freq
     cos, sin = ((f(angle) * self.rope_scale)[:, :, None].to(self.dtype) for f in (torch.cos, torch.sin))
     for i, l in enumerate(self.layers):
-        qkv = F.linear(_rms(x, l["n1"], self.eps), *l["qkv"]).view(n, t, self.heads + 2 * self.kv, self.dim)
+        qkv = l["qkv"](_rms(x, l["n1"], self.eps)).view(n, t, self.heads + 2 * self.kv, self.dim)
         q, k, v = qkv.split([self.heads, self.kv, self.kv], 2)
-        x = x + F.linear(attend(i, _rope(q, cos, sin), _rope(k, cos, sin), v), *l["o"])
-        gate, up = F.linear(_rms(x, l["n2"], self.eps), *l["gate_up"]).chunk(2, -1)
-        x = x + F.linear(F.silu(gate) * up, *l["down"])
+        x = x + l["o"](attend(i, _rope(q, cos, sin), _rope(k, cos, sin), v))
+        gate, up = l["gate_up"](_rms(x, l["n2"], self.eps)).chunk(2, -1)
+        x = x + l["down"](F.silu(gate) * up)
     return _rms(x, self.norm, self.eps)
 
-# %% ../nbs/11_rollout.ipynb #d15ecf93
+# %% ../nbs/11_rollout.ipynb #5cf7f0ab
 def _prefill(self: LabSampler, prompts: list[list[int]]) -> tuple[torch.Tensor, list, torch.Tensor]:
     "Last hidden state [P, H] of each prompt, keys and values [P, kv, Tp, D] a layer, lengths [P]."
     lengths = torch.tensor([len(p) for p in prompts]); ids = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long)
@@ -110,7 +120,7 @@ def _prefill(self: LabSampler, prompts: list[list[int]]) -> tuple[torch.Tensor, 
     hidden = _trunk(self, ids, torch.arange(ids.shape[1]).expand_as(ids), attend)
     return hidden[torch.arange(len(prompts)), lengths - 1], cache, lengths
 
-# %% ../nbs/11_rollout.ipynb #9b8cef02
+# %% ../nbs/11_rollout.ipynb #2d030860
 class _Grid:
     "Keys, values and bookkeeping of the rows still being sampled."
     def __init__(self, cache, lengths, group: int, steps: int, kv: int, dim: int):
@@ -137,7 +147,7 @@ def _length_mask(lengths: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
     "0 where a prompt has a token, -inf where it is padding: [P, 1, 1, Tp]."
     return torch.zeros(len(lengths), 1, 1, k.shape[2], dtype=torch.float32).masked_fill_((torch.arange(k.shape[2]) >= lengths[:, None])[:, None, None], float("-inf"))
 
-# %% ../nbs/11_rollout.ipynb #956171db
+# %% ../nbs/11_rollout.ipynb #0fdb68fd
 def _attend_grid(self: LabSampler, grid: _Grid, i: int, q, k, v) -> torch.Tensor:
     "Attention of one new token a row over its group's prompt and its own tokens; q [N, 1, heads, D] -> [N, 1, heads * D]."
     (pk, pv), (ok, ov), g, t = grid.prefix[i], grid.own[i], grid.group, grid.t
@@ -153,7 +163,7 @@ def _attend_grid(self: LabSampler, grid: _Grid, i: int, q, k, v) -> torch.Tensor
     w_own = w_own.reshape(p, self.kv, g, rep, t + 1).permute(0, 2, 1, 3, 4).reshape(n, self.kv, rep, t + 1)
     return (out + w_own @ ov[:, :, :t + 1]).reshape(n, 1, self.heads * self.dim)
 
-# %% ../nbs/11_rollout.ipynb #15e388eb
+# %% ../nbs/11_rollout.ipynb #586d7ef7
 def draw(
     logits: torch.Tensor,     # [N, V], float32
     u: torch.Tensor,          # [N], uniform in [0, 1)
@@ -165,8 +175,8 @@ def draw(
         token = logits.argmax(-1)
         return token, torch.log_softmax(logits, -1).gather(1, token[:, None])[:, 0]
     z = logits / temperature if temperature != 1 else logits
-    weights = (z - z.amax(-1, keepdim=True)).exp_()
-    logz = weights.sum(-1).log() + z.amax(-1)
+    top = z.amax(-1, keepdim=True); weights = (z - top).exp_()
+    logz = weights.sum(-1).log() + top[:, 0]
     if top_p < 1: weights = _nucleus(weights, top_p)
     n, v = weights.shape; blocks = F.pad(weights, (0, -v % 256)).view(n, -1, 256)
     cum = blocks.sum(-1).double().cumsum(-1); target = u.double() * cum[:, -1]
@@ -182,7 +192,7 @@ def _nucleus(weights: torch.Tensor, top_p: float) -> torch.Tensor:
     big, order = weights.sort(-1, descending=True); before = big.cumsum(-1) - big
     return torch.zeros_like(weights).scatter(-1, order, big.masked_fill(before >= top_p * big.sum(-1, keepdim=True), 0))
 
-# %% ../nbs/11_rollout.ipynb #e6ef29a5
+# %% ../nbs/11_rollout.ipynb #c09dfc5b
 @torch.no_grad()
 def sample_ids(
     self: LabSampler,
@@ -199,7 +209,7 @@ def sample_ids(
     hidden, cache, lengths = _prefill(self, prompts); grid = _Grid(cache, lengths, num_generations, max_completion_length, self.kv, self.dim)
     hidden, alive, stops = hidden.repeat_interleave(num_generations, 0), torch.ones(n, dtype=torch.bool), torch.tensor(eos)
     for t in range(max_completion_length):
-        token, logp = draw(F.linear(hidden, self.head).float(), u[grid.rows, t], temperature, top_p)
+        token, logp = draw(self.head(hidden).float(), u[grid.rows, t], temperature, top_p)
         done = torch.isin(token, stops)
         for row, a, tok, lp, d in zip(grid.rows.tolist(), alive.tolist(), token.tolist(), logp.tolist(), done.tolist()):
             if a: out[row].token_ids.append(tok); out[row].logprobs.append(lp); out[row].finish_reason = "stop" if d else "length"
@@ -210,7 +220,7 @@ def sample_ids(
         hidden = _trunk(self, token[:, None], positions, lambda i, q, k, v: _attend_grid(self, grid, i, q, k, v))[:, 0]; grid.t += 1
     return out
 
-# %% ../nbs/11_rollout.ipynb #01d9c66d
+# %% ../nbs/11_rollout.ipynb #904ad0fe
 _SAID: set[str] = set()
 
 def _sampler_for(model, kind: str):
@@ -219,7 +229,8 @@ def _sampler_for(model, kind: str):
     if kind == "generate" or why and kind == "auto":
         if why and kind == "auto" and why not in _SAID: _SAID.add(why); warnings.warn(f"sampling with transformers' generate: {why}", stacklevel=3)
         return None
-    return LabSampler(model)
+    from grpo_lab.logprobs import keep_freed_memory
+    keep_freed_memory(); return LabSampler(model)
 
 @torch.no_grad()
 def _generate(model, tokenizer, prompts, num_generations, temperature, top_p, max_completion_length, eos, seed) -> list[Sample]:
@@ -236,7 +247,7 @@ def _generate(model, tokenizer, prompts, num_generations, temperature, top_p, ma
         out.append(Sample(t if end is None else t[:end + 1], finish_reason="length" if end is None else "stop"))
     return out
 
-# %% ../nbs/11_rollout.ipynb #1dc48275
+# %% ../nbs/11_rollout.ipynb #293a1916
 def eos_ids(model, tokenizer) -> tuple[int, ...]:
     "Ids that end a completion: the tokenizer's EOS and those of the generation config."
     more = getattr(model.generation_config, "eos_token_id", None)
@@ -269,7 +280,7 @@ def sample(
         if progress: progress(len(got))
     return out
 
-# %% ../nbs/11_rollout.ipynb #86227897
+# %% ../nbs/11_rollout.ipynb #d7ebf354
 def complete(
     model, tokenizer,
     problems: list[Problem],
