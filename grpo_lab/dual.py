@@ -7,7 +7,7 @@ __all__ = ['OLD_NAMES', 'trace_text', 'describe_code', 'reference_traces', 'teac
            'trace_ledger_rows', 'encode_row', 'trace_rows', 'rows_of_step', 'BestRollouts', 'pad_rows', 'response_nll',
            'DualSource', 'dual_source_trainer', 'work', 'stop_at', 'train_dual']
 
-# %% ../nbs/15_dual.ipynb #ecf121dc
+# %% ../nbs/15_dual.ipynb #0e3bc3a6
 import ast, contextlib, json, random
 from collections import Counter
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterable
 from .config import Settings
 from .records import Completion, Problem, Trace, Verdict, atomic_write, extract_code, read_jsonl
 
-# %% ../nbs/15_dual.ipynb #025f5894
+# %% ../nbs/15_dual.ipynb #ca82d435
 def trace_text(
     trace: Trace,
     thinking: bool = True,   # with its thinking, where it has any
@@ -24,7 +24,7 @@ def trace_text(
     head = f"<think>\n{trace.thinking.strip()}\n</think>\n\n" if thinking and trace.thinking.strip() else ""
     return head + trace.answer.strip()
 
-# %% ../nbs/15_dual.ipynb #084decec
+# %% ../nbs/15_dual.ipynb #fd133869
 def describe_code(code: str) -> str:
     "What a program does, statement by statement, from its syntax tree; empty where it defines no function."
     names = {ast.For: "loop over", ast.While: "repeat while", ast.If: "distinguish", ast.Return: "return", ast.Assign: "set", ast.AugAssign: "update"}
@@ -33,15 +33,16 @@ def describe_code(code: str) -> str:
         lines.append(f"{f.name}({ast.unparse(f.args)}):")
         for n in ast.walk(f):
             if type(n) not in names: continue
-            part = n.iter if isinstance(n, ast.For) else n.test if isinstance(n, (ast.If, ast.While)) else n if isinstance(n, (ast.Assign, ast.AugAssign)) else n.value
+            part = n if isinstance(n, (ast.Assign, ast.AugAssign)) else n.iter if isinstance(n, ast.For) else getattr(n, "test", None) or getattr(n, "value", None)
             if part is not None: lines.append(f"- {names[type(n)]} {ast.unparse(part)}"[:120])
     return "\n".join(lines)
 
 def reference_traces(problems: Iterable[Problem]) -> list[Trace]:
     "The reference solutions as traces, labelled `reference`."
-    return [Trace(problem_id=p.id, thinking=describe_code(p.reference), answer=f"```python\n{p.reference.strip()}\n```", model="reference") for p in problems]
+    return [Trace(problem_id=p.id, thinking=describe_code(p.reference), answer=f"```python\n{p.reference.strip()}\n```", model="reference")
+            for p in problems]
 
-# %% ../nbs/15_dual.ipynb #56a824a0
+# %% ../nbs/15_dual.ipynb #696f8622
 def teacher_traces(
     settings: Settings,
     problems: list[Problem],
@@ -50,13 +51,14 @@ def teacher_traces(
     "Traces of these problems. Raises `ValueError` when a file of recorded traces has none of them."
     if settings.dual.traces:
         wanted = {p.id for p in problems}; found = [t for t in read_jsonl(settings.dual.traces, Trace) if t.problem_id in wanted]
-        if not found: raise ValueError(f"dual.traces={settings.dual.traces}: none of its traces belongs to one of the {len(wanted)} problems; problem ids look like '{problems[0].id if problems else ''}'")
-        return found
+        if found: return found
+        raise ValueError(f"dual.traces={settings.dual.traces}: none of its traces belongs to one of the {len(wanted)} problems; "
+                         f"problem ids look like '{problems[0].id if problems else ''}'")
     if settings.teacher.kind != "endpoint": return reference_traces(problems)
     from grpo_lab.endpoint import TeacherClient
     return TeacherClient(settings.teacher, journal=journal).traces(problems, settings.teacher.num_samples)
 
-# %% ../nbs/15_dual.ipynb #47ffe443
+# %% ../nbs/15_dual.ipynb #f8f11cb9
 def verified_traces(
     traces: list[Trace], problems: list[Problem],
     verifier: Any,                           # with `verify(items) -> list[Verdict]`
@@ -73,12 +75,13 @@ def trace_ledger_rows(traces: list[Trace], problems: list[Problem], verdicts: li
     from grpo_lab.ledger import ledger_row
     by, count, rows = {p.id: p for p in problems}, Counter(), []
     for t, v in zip([t for t in traces if t.problem_id in by], verdicts):
-        c = Completion(problem_id=t.problem_id, group_id=f"teacher/{t.problem_id}", sample=count[t.problem_id], text=trace_text(t), code=extract_code(t.answer, entry_point=by[t.problem_id].entry_point), tokens=t.usage.get("completion_tokens", 0),
+        c = Completion(problem_id=t.problem_id, group_id=f"teacher/{t.problem_id}", sample=count[t.problem_id], text=trace_text(t),
+                       code=extract_code(t.answer, entry_point=by[t.problem_id].entry_point), tokens=t.usage.get("completion_tokens", 0),
                        finish_reason="length" if t.finish_reason == "length" else "stop")
         count[t.problem_id] += 1; rows.append(ledger_row(by[t.problem_id], c, v, model=t.model))
     return rows
 
-# %% ../nbs/15_dual.ipynb #4845be20
+# %% ../nbs/15_dual.ipynb #701338e4
 def encode_row(tokenizer, prompt: list[dict], completion: str) -> dict:   # {"ids": list[int], "prompt": int}
     "A prompt and the completion it should have, as token ids."
     from grpo_lab.sft import render_row
@@ -98,10 +101,11 @@ def trace_rows(
         if d.thinking and length(t.thinking) > d.max_thinking_length: dropped["thinking too long"] += 1; continue
         if length(t.answer) > d.max_answer_length: dropped["answer too long"] += 1; continue
         rows.append({"prompt": messages(by[t.problem_id]), "completion": trace_text(t, d.thinking), "problem_id": t.problem_id})
-    if traces and not rows: raise ValueError(f"no trace fits: {dict(dropped)}; raise dual.max_thinking_length or dual.max_answer_length, or set dual.thinking=false")
+    if traces and not rows:
+        raise ValueError(f"no trace fits: {dict(dropped)}; raise dual.max_thinking_length or dual.max_answer_length, or set dual.thinking=false")
     return rows, dict(dropped)
 
-# %% ../nbs/15_dual.ipynb #cf349952
+# %% ../nbs/15_dual.ipynb #55692772
 def rows_of_step(
     n: int,        # rows there are
     k: int,        # rows a step
@@ -116,7 +120,7 @@ def rows_of_step(
         out += fresh; at += n - at % n
     return out
 
-# %% ../nbs/15_dual.ipynb #c59edf6b
+# %% ../nbs/15_dual.ipynb #46f19e07
 class BestRollouts:
     "The student's own verified answers, the best few of each problem."
     def __init__(self, top_k: int = 1, min_reward: float = 1.0):
@@ -138,7 +142,7 @@ class BestRollouts:
         flat = [r for i in range(self.top_k) for name in sorted(self.rows) for r in self.rows[name][i:i + 1]]
         return [flat[i] for i in rows_of_step(len(flat), k, step, seed)]
 
-# %% ../nbs/15_dual.ipynb #932ea21d
+# %% ../nbs/15_dual.ipynb #d44ef1da
 def pad_rows(rows: list[dict], pad: int, device: Any = None):   # -> ids, attention mask, score: [B, T]
     "Rows as tensors: padded on the right, responses marked; the mask goes by position, since pad may equal EOS."
     import torch
@@ -161,7 +165,7 @@ def response_nll(
     logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=ids.shape[1] - first + 1, use_cache=False).logits[:, :-1]
     return F.cross_entropy(logits.float().flatten(0, 1), ids[:, first:].masked_fill(~score[:, first:], -100).flatten(), ignore_index=-100, reduction="sum")
 
-# %% ../nbs/15_dual.ipynb #866cabe1
+# %% ../nbs/15_dual.ipynb #fd766a75
 class _Gradients:
     "Part of the trainer: backward passes of the cross-entropies, kept apart from GRPO's."
     def _trained(self) -> list: return [p for p in self.model.parameters() if p.requires_grad]
@@ -194,14 +198,15 @@ class _Gradients:
         scale = self.accelerator.scaler.get_scale() if self.accelerator.scaler is not None else 1.0
         return float(torch.linalg.vector_norm(torch.stack(parts))) / scale if parts else 0.0
 
-# %% ../nbs/15_dual.ipynb #435b10d6
+# %% ../nbs/15_dual.ipynb #641416cb
 class _Terms:
     "Part of the trainer: the cross-entropies of one optimiser step."
     def _rows_now(self) -> dict[str, list[dict]]:
         "Rows of each term with a weight, for the step that begins."
         step, out = self.state.global_step, {}
-        if self.w["teacher_sft"]: out["teacher_sft"] = [self.traces[i] for i in rows_of_step(len(self.traces), self.rows_per_step["teacher_sft"], step, self.sft_seed)]
-        if self.w["self_sft"]: out["self_sft"] = self.best.draw(self.rows_per_step["self_sft"], step, self.sft_seed)
+        k = self.rows_per_step
+        if self.w["teacher_sft"]: out["teacher_sft"] = [self.traces[i] for i in rows_of_step(len(self.traces), k["teacher_sft"], step, self.sft_seed)]
+        if self.w["self_sft"]: out["self_sft"] = self.best.draw(k["self_sft"], step, self.sft_seed)
         return {k: rows for k, rows in out.items() if rows}
 
     def _backward(self, rows: list[dict], weight: float):   # -> mean cross-entropy over the step's response tokens
@@ -220,10 +225,11 @@ class _Terms:
         return loss
 
     def _lab_logps(self) -> bool:
-        "Whether the lab's log-probabilities apply: one process on a CPU (they go around the wrapper that several synchronise through), output matrix frozen."
-        return self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1 and not self.model.get_output_embeddings().weight.requires_grad
+        "Whether the lab's log-probabilities apply: one process on a CPU (they go around the wrapper that several need), output matrix frozen."
+        one = self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1
+        return one and not self.model.get_output_embeddings().weight.requires_grad
 
-# %% ../nbs/15_dual.ipynb #52520d6f
+# %% ../nbs/15_dual.ipynb #9c04ec3e
 class _Rollouts:
     "Part of the trainer: what is kept of the rollouts, and what they cost."
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, *args, **kw):
@@ -249,7 +255,8 @@ class _Rollouts:
         found = []
         for i, (row, score) in enumerate(zip(inputs, scores)):
             p, c = (out[f"{k}_ids"][i][out[f"{k}_mask"][i].bool()].tolist() for k in ("prompt", "completion"))
-            if c and c[-1] in self.eos_token_ids: found.append((str(row.get("problem_id", row["prompt"])), p + c, len(p), score, answers[i].clean if answers else True, self.state.global_step))
+            if not c or c[-1] not in self.eos_token_ids: continue      # cut off: it would teach not to stop
+            found.append((str(row.get("problem_id", row["prompt"])), p + c, len(p), score, answers[i].clean if answers else True, self.state.global_step))
         for answer in gather_object(found): self.best.add(*answer)
 
     def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, *args, **kw):
@@ -257,7 +264,7 @@ class _Rollouts:
         self.tokens["trained" if torch.is_grad_enabled() and self.model.training else "scored"] += int(attention_mask.sum())
         return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, *args, **kw)
 
-# %% ../nbs/15_dual.ipynb #9e670d7e
+# %% ../nbs/15_dual.ipynb #61d1fe82
 class _Resume:
     "Part of the trainer: checkpoints."
     def _save_checkpoint(self, model, trial):
@@ -273,19 +280,26 @@ class _Resume:
         file = Path(checkpoint) / "dual.json"
         if file.exists(): doc = json.loads(file.read_text()); self.best.rows, self.tokens = doc["best"], Counter(doc["tokens"])
 
-# %% ../nbs/15_dual.ipynb #89f04734
+# %% ../nbs/15_dual.ipynb #ce5dacec
 class DualSource(_Gradients, _Terms, _Rollouts, _Resume):
     "What is added to a GRPO trainer; see `dual_source_trainer`."
-    def __init__(self, *args, traces: list[dict] = (), w_grpo: float = 1.0, w_teacher: float = 0.3, w_self: float = 0.2, teacher_rows: int = 8, self_rows: int = 8,
-                 top_k: int = 1, min_reward: float = 1.0, sft_seed: int = 0, **kw):
+    def __init__(self, *args,
+        traces: list[dict] = (),           # rows as from `trace_rows`
+        w_grpo: float = 1.0, w_teacher: float = 0.3, w_self: float = 0.2,
+        teacher_rows: int = 8, self_rows: int = 8,      # an optimiser step
+        top_k: int = 1, min_reward: float = 1.0,        # of the buffer of own answers
+        sft_seed: int = 0, **kw,                        # the rest: as `trl.GRPOTrainer`
+    ):
         self.w = {"grpo": w_grpo, "teacher_sft": w_teacher, "self_sft": w_self}
         if not any(self.w.values()): raise ValueError("dual.w_grpo, dual.w_teacher and dual.w_self are all 0: there is nothing to learn")
         if w_teacher and not traces: raise ValueError(f"dual.w_teacher={w_teacher} and there are no teacher traces; give some, or set dual.w_teacher=0")
-        self.rows_per_step, self.best, self.sft_seed = {"teacher_sft": teacher_rows, "self_sft": self_rows}, BestRollouts(top_k, min_reward), sft_seed
+        self.rows_per_step = {"teacher_sft": teacher_rows, "self_sft": self_rows}
+        self.best, self.sft_seed = BestRollouts(top_k, min_reward), sft_seed
         self.tokens, self._opened, self._held, self._losses, self._scores = Counter(), -1, [], {}, []
         super().__init__(*args, **kw)
         self.pad = self._tokenizer.pad_token_id
-        if not w_grpo and self.is_deepspeed_enabled: raise ValueError("dual.w_grpo=0 does not work under DeepSpeed, which steps inside GRPO's backward pass; use plain SFT")
+        if not w_grpo and self.is_deepspeed_enabled:
+            raise ValueError("dual.w_grpo=0 does not work under DeepSpeed, which steps inside GRPO's backward pass; use plain SFT")
         self.traces = [encode_row(self._tokenizer, r["prompt"], r["completion"]) for r in traces] if w_teacher else []
 
     def _prepare_inputs(self, batch):
@@ -296,15 +310,17 @@ class DualSource(_Gradients, _Terms, _Rollouts, _Resume):
 
     def compute_loss(self, model, inputs, *args, **kw):
         import torch
-        if not self.model.training or self.w["grpo"] == 1: return super().compute_loss(model, inputs, *args, **kw)
-        return self.w["grpo"] * super().compute_loss(model, inputs, *args, **kw) if self.w["grpo"] else torch.zeros((), device=self.accelerator.device, requires_grad=True)
+        w = self.w["grpo"] if self.model.training else 1.0
+        if not w: return torch.zeros((), device=self.accelerator.device, requires_grad=True)
+        loss = super().compute_loss(model, inputs, *args, **kw)
+        return loss if w == 1 else w * loss
 
     def training_step(self, *args, **kw):
         out = super().training_step(*args, **kw)
         self._losses["grpo"] = self._losses.get("grpo", 0.0) + out / (self.w["grpo"] or 1.0)
         return out + self._close() if self.accelerator.sync_gradients else out
 
-# %% ../nbs/15_dual.ipynb #99c2b552
+# %% ../nbs/15_dual.ipynb #085f524a
 def _open(self: DualSource) -> None:
     "Begin an optimiser step: the cross-entropies and their gradients."
     self._losses, self._held = {}, []
@@ -319,9 +335,10 @@ def _close(self: DualSource):   # -> what the cross-entropies add to the logged 
     if not self.w["grpo"]: self._losses.pop("grpo")
     elif not self.is_deepspeed_enabled: self._metrics["train"]["grad_norm/grpo"].append(self._norm([p.grad for p in self._trained()]))
     for grads in self._held: self._put(grads)
-    for name, loss in self._losses.items(): self._metrics["train"][f"loss/{name}"].append(float(self.accelerator.reduce(loss.float(), "mean")))
-    if self.w["self_sft"]: self._metrics["train"]["self_sft/kept"].append(len(self.best))
-    for name, n in self.tokens.items(): self._metrics["train"][f"tokens/{name}"].append(n)
+    log = self._metrics["train"]
+    for name, loss in self._losses.items(): log[f"loss/{name}"].append(float(self.accelerator.reduce(loss.float(), "mean")))
+    if self.w["self_sft"]: log["self_sft/kept"].append(len(self.best))
+    for name, n in self.tokens.items(): log[f"tokens/{name}"].append(n)
     return sum(self.w[name] * loss for name, loss in self._losses.items() if name != "grpo")
 
 DualSource._open, DualSource._close = _open, _close
@@ -331,7 +348,7 @@ def dual_source_trainer(base: type | None = None):
     from grpo_lab.grpo import lab_grpo_trainer
     return type("DualSourceGRPOTrainer", (DualSource, base or lab_grpo_trainer()), {"__doc__": "GRPO + teacher SFT + self SFT, in one optimiser step."})
 
-# %% ../nbs/15_dual.ipynb #ac670cd3
+# %% ../nbs/15_dual.ipynb #ed7117fd
 def work(tokens: dict[str, int]) -> int:
     "Work in forward passes of one token: trained tokens count three, sampled, prompt and scored ones count one."
     return 3 * tokens.get("trained", 0) + sum(tokens.get(k, 0) for k in ("sampled", "prompt", "scored"))
@@ -345,7 +362,7 @@ def stop_at(budget: int):
             if work(self.trainer.tokens) >= budget: control.should_training_stop = True
     return Budget()
 
-# %% ../nbs/15_dual.ipynb #5a8d0470
+# %% ../nbs/15_dual.ipynb #7f8bc92c
 def train_dual(
     settings: Settings,
     problems: list[Problem],          # training problems
@@ -364,15 +381,18 @@ def train_dual(
     rows, dropped = trace_rows(traces, problems, messages, tokenizer, settings) if d.w_teacher else ([], {})
     stop = stop_at(budget) if budget else None
     def trainer(*args, **kw):
-        made.append(dual_source_trainer()(*args, traces=rows, w_grpo=d.w_grpo, w_teacher=d.w_teacher, w_self=d.w_self, teacher_rows=d.teacher_rows, self_rows=d.self_rows,
-                                          top_k=d.top_k, min_reward=d.min_reward, sft_seed=seed, **kw))
+        same = {k: getattr(d, k) for k in ("w_grpo", "w_teacher", "w_self", "teacher_rows", "self_rows", "top_k", "min_reward")}
+        made.append(dual_source_trainer()(*args, traces=rows, sft_seed=seed, **same, **kw))
         if stop: stop.trainer = made[0]
         return made[0]
-    result = train_grpo(settings, problems, model, tokenizer, out, source, verifier, ledger, messages, seed=seed, callbacks=(*callbacks, *([stop] if stop else [])), trainer=trainer, **more)
+    callbacks = (*callbacks, *([stop] if stop else []))
+    result = train_grpo(settings, problems, model, tokenizer, out, source, verifier, ledger, messages, seed=seed, callbacks=callbacks, trainer=trainer, **more)
     t = made[0]
-    return {**result, "traces": len(rows), **({"traces_dropped": dropped} if dropped else {}), **{f"tokens_{k}": n for k, n in t.tokens.items()}, "work": work(t.tokens), "self_kept": len(t.best)}
+    if budget: result.pop("completions")      # those planned, not those sampled
+    return {**result, "traces": len(rows), **({"traces_dropped": dropped} if dropped else {}), **{f"tokens_{k}": n for k, n in t.tokens.items()},
+            "work": work(t.tokens), "self_kept": len(t.best)}
 
-# %% ../nbs/15_dual.ipynb #996faa22
+# %% ../nbs/15_dual.ipynb #5030297c
 OLD_NAMES = {  # as commonly named -> ours
     "grpo_weight": "dual.w_grpo", "teacher_sft_weight": "dual.w_teacher", "self_sft_weight": "dual.w_self",
     "self_sft_top_k": "dual.top_k", "self_sft_min_reward": "dual.min_reward", "use_thinking": "dual.thinking",
