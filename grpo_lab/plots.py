@@ -680,11 +680,12 @@ def to_svg(fig) -> str:
 PAGE = {"ink": "--jp-ui-font-color1", "muted": "--jp-ui-font-color2", "grid": "--jp-border-color2", "paper": "--jp-layout-color0"}   # what JupyterLab and Voila call our inks
 
 def themed_svg(fig) -> str:
-    "The figure as SVG for a live page, in the inks of JupyterLab's or Voila's theme; titles stay in the picture."
-    import io, matplotlib, re
-    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "grpo_lab"}):
+    "The figure as SVG for a live page: in the inks of JupyterLab's or Voila's theme, text as text, names of its own, nothing that reaches outside it."
+    import hashlib, io, matplotlib, re
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "grpo_lab"}):
         buf = io.StringIO(); fig.savefig(buf, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    svg = re.sub(r"^.*?(?=<svg)", "", buf.getvalue(), flags=re.S); svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
-    for name, page in PAGE.items(): svg = re.sub(re.escape(INK[False][name]), f"var({page}, {INK[False][name]})", svg, flags=re.I)
-    return re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"|<svg ([^>]*?)height="[^"]*" ([^>]*?)width="[^"]*"', lambda m: f'<svg style="max-width:100%;width:{fig.get_size_inches()[0] * 96:.0f}px;height:auto" {m[1] or (m[2] or "") + (m[3] or "")}', svg, count=1)
+    svg = re.sub(r"^.*?(?=<svg)", "", buf.getvalue(), flags=re.S); svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.S); name = "g" + hashlib.sha256(svg.encode()).hexdigest()[:10]
+    for ink, page in PAGE.items(): svg = re.sub(re.escape(INK[False][ink]), f"var({page}, {INK[False][ink]})", svg, flags=re.I)
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{name}-", svg); size = f"max-width:100%;width:{fig.get_size_inches()[0] * 96:.0f}px;height:auto;stroke-linejoin:round;stroke-linecap:butt"
+    return re.sub(r"<svg [^>]*>", lambda m: f'<svg style="{size}" ' + re.sub(r'\s(width|height)="[^"]*"', "", m[0][4:]).lstrip(), svg, count=1)
 
