@@ -90,6 +90,7 @@ def hostile(d):
     rows = example_rows(0)["3_grpo", "step-000004"]
     safe = EVIL.replace("\ud800", "")
     for r in rows:
+        r["step"] = 21
         r |= {k: safe for k in ("prompt", "completion", "code", "log", "problem_id", "family", "group_id")} | {"group_id": safe + str(r["group_id"])}
         r["error_details"] = json.dumps([{"kind": safe, "rule": safe, "description": safe, "count": safe, "boxes": [safe]}])
     Ledger(d / "ledger", safe).write("3_grpo", rows, "step-000021")
@@ -106,7 +107,7 @@ def long_and_foreign(d):
     rows = example_rows(0)["3_grpo", "step-000004"]
     for i, r in enumerate(rows):
         text = ("设计 🦊 مرحبا ﷽ Ω " if i % 2 else "x = 1  # é\n") * 20_000
-        r |= {"completion": text, "code": text, "prompt": text[:5000], "log": text}
+        r |= {"step": 21, "completion": text, "code": text, "prompt": text[:5000], "log": text}
     Ledger(d / "ledger", "x").write("3_grpo", rows, "step-000021")
 
 
