@@ -175,7 +175,8 @@ assert days_in_month(9, False) == 30
 assert days_in_month(11, False) == 30
 assert days_in_month(12, True) == 31
 
-#: 4 returns the tax on an income: nothing for the first 10000, 20 percent of what lies between 10000 and 50000, and 40 percent of what lies above.
+#: 4 returns the tax on an income: nothing for the first 10000, 20 percent of what lies between 10000 and 50000, and 40 percent of what
+#: lies above.
 def income_tax(income):
     middle = max(0, min(income, 50000) - 10000)
     top = max(0, income - 50000)
@@ -188,7 +189,8 @@ assert income_tax(60000) == 12000
 assert income_tax(10100) == 20
 assert income_tax(10001) == 0.2
 
-#: 4 returns the winner of a game of rock, paper, scissors: 1, 2, or 0 for a draw. The arguments are what the two players show; "rock" beats "scissors", "scissors" beats "paper", "paper" beats "rock".
+#: 4 returns the winner of a game of rock, paper, scissors: 1, 2, or 0 for a draw. The arguments are what the two players show; "rock"
+#: beats "scissors", "scissors" beats "paper", "paper" beats "rock".
 def rock_paper_scissors(first, second):
     if first == second:
         return 0
@@ -202,7 +204,8 @@ assert rock_paper_scissors("paper", "scissors") == 2
 assert rock_paper_scissors("scissors", "paper") == 1
 assert rock_paper_scissors("rock", "paper") == 2
 
-#: 4 returns True if two meetings overlap. Each is a pair (start, end) in minutes, and one that begins when the other ends does not overlap it.
+#: 4 returns True if two meetings overlap. Each is a pair (start, end) in minutes, and one that begins when the other ends does not
+#: overlap it.
 def meetings_overlap(a, b):
     return a[0] < b[1] and b[0] < a[1]
 assert meetings_overlap((60, 120), (90, 150)) == True

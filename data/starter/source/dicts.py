@@ -155,7 +155,8 @@ assert merge_adding({}, {"a": 1}) == {"a": 1}
 assert merge_adding({"a": 1}, {}) == {"a": 1}
 assert merge_adding({"a": 1}, {"a": 1}) == {"a": 2}
 
-#: 3 returns the total price of a shopping list: a dictionary from item to how many, and one from item to its price. Items without a price cost nothing.
+#: 3 returns the total price of a shopping list: a dictionary from item to how many, and one from item to its price. Items without a
+#: price cost nothing.
 def total_price(amounts, prices):
     return sum(n * prices.get(item, 0) for item, n in amounts.items())
 assert total_price({"apple": 2, "pear": 1}, {"apple": 3, "pear": 4}) == 10
@@ -191,7 +192,8 @@ assert lookup_path({"a": 1}, ["a", "b"]) == None
 assert lookup_path({"a": 1}, []) == {"a": 1}
 assert lookup_path({"x": {"y": {"z": "deep"}}}, ["x", "y", "z"]) == "deep"
 
-#: 4 returns all people that someone knows, directly or through others, in alphabetical order and without the person. The dictionary has for each person the list of those that he or she knows.
+#: 4 returns all people that someone knows, directly or through others, in alphabetical order and without the person. The dictionary has
+#: for each person the list of those that he or she knows.
 def reachable(knows, person):
     found, waiting = set(), [person]
     while waiting:

@@ -169,7 +169,8 @@ assert matrix_product([[2]], [[3]]) == [[6]]
 assert matrix_product([[1, 0], [0, 1]], [[4, 5], [6, 7]]) == [[4, 5], [6, 7]]
 assert matrix_product([[1, 2, 3]], [[1], [2], [3]]) == [[14]]
 
-#: 4 returns how many neighbours of a cell are 1. The grid holds zeros and ones; a cell has up to 8 neighbours, also diagonal ones, and is none of its own. Row and column count from 0.
+#: 4 returns how many neighbours of a cell are 1. The grid holds zeros and ones; a cell has up to 8 neighbours, also diagonal ones, and
+#: is none of its own. Row and column count from 0.
 def count_neighbours(grid, row, column):
     total = 0
     for i in range(max(0, row - 1), min(len(grid), row + 2)):

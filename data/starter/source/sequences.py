@@ -142,7 +142,8 @@ assert is_prime(4) == False
 # timed
 assert is_prime(1000003) == True
 
-#: 3 returns the n-th Fibonacci number; the first two, for n = 0 and n = 1, are 0 and 1, and each later one is the sum of the two before it.
+#: 3 returns the n-th Fibonacci number; the first two, for n = 0 and n = 1, are 0 and 1, and each later one is the sum of the two before
+#: it.
 def fibonacci(n):
     a, b = 0, 1
     for _ in range(n):
@@ -194,7 +195,8 @@ assert climb_stairs(10) == 89
 # timed
 assert climb_stairs(80) == 37889062373143906
 
-#: 4 returns row n of Pascal's triangle as a list. Row 0 is [1]; in every later row the ends are 1 and each other number is the sum of the two above it.
+#: 4 returns row n of Pascal's triangle as a list. Row 0 is [1]; in every later row the ends are 1 and each other number is the sum of
+#: the two above it.
 def pascal_row(n):
     row = [1]
     for _ in range(n):
@@ -206,7 +208,8 @@ assert pascal_row(1) == [1, 1]
 assert pascal_row(2) == [1, 2, 1]
 assert pascal_row(5) == [1, 5, 10, 10, 5, 1]
 
-#: 4 returns the length of the longest part of a list, elements left out anywhere but in order, in which every number is greater than the one before.
+#: 4 returns the length of the longest part of a list, elements left out anywhere but in order, in which every number is greater than
+#: the one before.
 def longest_increasing(numbers):
     best = []
     for i, n in enumerate(numbers):

@@ -174,7 +174,8 @@ assert even_first([5, 3]) == [5, 3]
 assert even_first([3, 8, 2]) == [8, 2, 3]
 assert even_first([7, 0, 7]) == [0, 7, 7]
 
-#: 4 returns the place at which a value stands in a list that is sorted in ascending order, or -1. Use few comparisons even for very long lists; all elements are different.
+#: 4 returns the place at which a value stands in a list that is sorted in ascending order, or -1. Use few comparisons even for very
+#: long lists; all elements are different.
 def binary_search(numbers, value):
     low, high = 0, len(numbers) - 1
     while low <= high:
@@ -194,7 +195,8 @@ assert binary_search([1, 3, 5, 7], 7) == 3
 assert binary_search([1, 3, 5, 7], 1) == 0
 assert binary_search(list(range(0, 1000, 2)), 998) == 499
 
-#: 4 returns the names from a list of pairs (name, points), the most points first; names with the same number of points in alphabetical order.
+#: 4 returns the names from a list of pairs (name, points), the most points first; names with the same number of points in alphabetical
+#: order.
 def ranking(scores):
     return [name for name, points in sorted(scores, key=lambda s: (-s[1], s[0]))]
 assert ranking([("bob", 5), ("ann", 5), ("cid", 9)]) == ["cid", "ann", "bob"]

@@ -163,7 +163,8 @@ assert first_unique("x") == "x"
 # timed
 assert first_unique("ab" * 200 + "c") == "c"
 
-#: 3 returns the text with every letter moved by n places in the alphabet, from "z" on to "a". All letters are lower case; other characters stay.
+#: 3 returns the text with every letter moved by n places in the alphabet, from "z" on to "a". All letters are lower case; other
+#: characters stay.
 def shift_letters(text, n):
     return "".join(chr((ord(c) - 97 + n) % 26 + 97) if "a" <= c <= "z" else c for c in text)
 assert shift_letters("abc", 1) == "bcd"

@@ -159,7 +159,8 @@ assert numbers_in("a1b22c333") == [1, 22, 333]
 assert numbers_in("007") == [7]
 assert numbers_in("") == []
 
-#: 3 returns True if the text is a valid time of day such as "09:30": two digits for the hour from 00 to 23, a colon, two digits for the minute from 00 to 59.
+#: 3 returns True if the text is a valid time of day such as "09:30": two digits for the hour from 00 to 23, a colon, two digits for the
+#: minute from 00 to 59.
 def is_time(text):
     if len(text) != 5 or text[2] != ":" or not (text[:2] + text[3:]).isdigit():
         return False
@@ -177,7 +178,8 @@ assert is_time("12;30") == False
 assert is_time("09:030") == False
 assert is_time("09:x0") == False
 
-#: 4 returns True if every bracket in the text, "(" "[" or "{", is closed by its own kind in the right order. Other characters do not matter.
+#: 4 returns True if every bracket in the text, "(" "[" or "{", is closed by its own kind in the right order. Other characters do not
+#: matter.
 def brackets_match(text):
     closing, open_ones = {")": "(", "]": "[", "}": "{"}, []
     for c in text:
@@ -197,7 +199,8 @@ assert brackets_match("{)") == False
 # timed
 assert brackets_match("(" * 1000 + ")" * 1000) == True
 
-#: 4 returns the words of the text in lines of at most width characters: a list of texts. A word goes on the same line while it fits after a space; no word is longer than width.
+#: 4 returns the words of the text in lines of at most width characters: a list of texts. A word goes on the same line while it fits
+#: after a space; no word is longer than width.
 def wrap_words(text, width):
     lines = []
     for word in text.split():

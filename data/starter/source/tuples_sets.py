@@ -163,7 +163,8 @@ assert no_common_letter("dog", "god") == False
 assert no_common_letter("", "abc") == True
 assert no_common_letter("abc", "cde") == False
 
-#: 4 returns True if a word that was written down uses only letters from the pool, each at most as often as the pool has it. Both are texts.
+#: 4 returns True if a word that was written down uses only letters from the pool, each at most as often as the pool has it. Both are
+#: texts.
 def can_spell(word, pool):
     letters = list(pool)
     for c in word:
@@ -177,7 +178,8 @@ assert can_spell("", "x") == True
 assert can_spell("abc", "cba") == True
 assert can_spell("aab", "ab") == False
 
-#: 4 returns two different places (i, j) with i < j in the list whose numbers add up to the target, or None. If there are several, the one with the smallest j, and among these the smallest i.
+#: 4 returns two different places (i, j) with i < j in the list whose numbers add up to the target, or None. If there are several, the
+#: one with the smallest j, and among these the smallest i.
 def two_sum(numbers, target):
     for j in range(len(numbers)):
         for i in range(j):
@@ -193,7 +195,8 @@ assert two_sum([1, 4, 2, 3], 5) == (0, 1)
 # timed
 assert two_sum(list(range(300)), 597) == (298, 299)
 
-#: 4 joins overlapping intervals: a list of pairs (start, end) in any order becomes the list of the joined ones in ascending order. Intervals that only touch are joined too.
+#: 4 joins overlapping intervals: a list of pairs (start, end) in any order becomes the list of the joined ones in ascending order.
+#: Intervals that only touch are joined too.
 def join_intervals(intervals):
     out = []
     for start, end in sorted(intervals):
