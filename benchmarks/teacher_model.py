@@ -106,7 +106,7 @@ def main():
     from grpo_lab.config import Settings
     from grpo_lab.runs import versions
     settings = Settings(teacher=dict(kind="endpoint", base_url=o.base_url, model=o.model, temperature=0.0, max_tokens=o.max_tokens, concurrency=o.concurrency,
-                                     timeout=7200, deadline=o.seconds, response_format=o.response_format))
+                                     timeout=7200, max_retries=20, deadline=o.seconds, response_format=o.response_format))
     out = Path(o.out)
     doc = json.loads(out.read_text()) if out.exists() else {}
     for name, part in (("circuits", circuits), ("mbpp", mbpp)):

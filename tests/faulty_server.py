@@ -65,7 +65,7 @@ class FaultyServer:
         n = sum(s[4] == body for s in self.seen)
         fault = self.script(body, n)
         self.seen.append((time.time(), words, fault, headers.get("authorization", ""), body))
-        if self.seconds: await asyncio.sleep(self.seconds)
+        if self.seconds: await asyncio.sleep(self.seconds(body) if callable(self.seconds) else self.seconds)
         good = {"id": "x", "object": "chat.completion", "model": body["model"], "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
                 "choices": [{"index": 0, "finish_reason": self.finish_reason, "message": {"role": "assistant", "content": self.answer(body), **self.message}}]}
         status, more, kind, text = 200, {}, "application/json", json.dumps(good)

@@ -14,9 +14,9 @@ from hypothesis import given, settings as hypothesis_settings, strategies as st
 
 from faulty_server import FAULTS, FaultyServer, last_words
 from grpo_lab.config import Settings, Teacher
-from grpo_lab.endpoint import (Client, FeedbackClient, Journal, Program, Request, TeacherClient, TeacherError, open_teacher, parse_feedback, recorded,
-                               request_body, request_key, save_readings, split_thinking)
+from grpo_lab.endpoint import Client, FeedbackClient, Program, Request, TeacherClient, TeacherError, open_teacher, save_readings
 from grpo_lab.records import Feedback, Problem, Verdict
+from grpo_lab.replies import Journal, parse_feedback, split_thinking
 
 ROOT = Path(__file__).resolve().parents[1]
 KEY = "sk-test-0123456789-never-written"
@@ -28,7 +28,7 @@ def key(monkeypatch):
 
 
 def teacher(server, **more):
-    return Teacher(**{"kind": "endpoint", "base_url": server.url, "model": "faulty", "api_key_env": "LAB_TEST_KEY", "backoff": 0.02, "max_backoff": 0.1, "timeout": 20, **more})
+    return Teacher(**{"kind": "endpoint", "base_url": server.url, "model": "faulty", "api_key_env": "LAB_TEST_KEY", "backoff": 0.02, "max_backoff": 0.1, "timeout": 300, **more})
 
 
 def ask(words): return Request([{"role": "user", "content": words}])
@@ -40,7 +40,7 @@ def questions(n): return [ask(f"question {i}") for i in range(n)]
 # ------------------------------------------------------------------ one fault at a time
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_survived(fault):
-    timeout = 0.5 if fault in ("slow headers", "stalled body") else 20
+    timeout = 0.5 if fault in ("slow headers", "stalled body") else 300
     with FaultyServer(lambda body, n: fault if n == 0 else None) as server:
         client = Client(teacher(server, timeout=timeout, max_retries=20))
         reply, = client.ask(questions(1))
@@ -78,6 +78,20 @@ def test_nothing_there_is_said_as_such():
     with pytest.raises(TeacherError, match="nothing answers at teacher.base_url"): Client(cfg).ask(questions(3))
 
 
+def test_a_server_that_goes_away_ends_the_call_and_what_came_is_kept(tmp_path):
+    gone = []
+    with FaultyServer(lambda body, n: "dropped at once" if gone or "9" in last_words(body) and not gone.append(1) else None) as server:
+        with pytest.raises(TeacherError, match="nothing answers"): Client(teacher(server, concurrency=2, max_retries=1), tmp_path / "j").ask(questions(100))
+    assert len(server.seen) < 30 and len(Journal(tmp_path / "j").known) == sum(server.answered.values()) >= 8
+
+
+def test_a_wrong_key_said_in_gemini_s_way(monkeypatch):
+    with FaultyServer(lambda body, n: "400 API key not valid") as server:
+        with pytest.raises(TeacherError, match="LAB_TEST_KEY"): Client(teacher(server)).ask(questions(3))
+    monkeypatch.setenv("LAB_TEST_KEY", "sk-\u00e4")
+    with pytest.raises(TeacherError, match="LAB_TEST_KEY holds characters"): Client(teacher(server)).ask(questions(1))
+
+
 def test_a_server_that_asks_for_tomorrow_is_not_waited_for():
     with FaultyServer(lambda body, n: "429 tomorrow") as server:
         reply, = Client(teacher(server)).ask(questions(1))
@@ -105,7 +119,7 @@ def test_500_requests_with_30_percent_faults(tmp_path):
         faults = sum(s[2] is not None for s in server.seen)
         assert [r.text for r in replies] == [f"answer to question {i}" for i in range(500)], "order restored, none lost"
         assert set(server.answered.values()) == {1} and len(server.answered) == 500, "none doubled"
-        assert 8 < server.peak <= 32 and sum(told) == 500
+        assert server.peak <= 32 and sum(told) == 500
         assert faults > 120 and len(server.seen) == 500 + faults == client.counts["attempts"] and sum(client.retries.values()) == faults
         assert client.tokens["completion_tokens"] == 2500 and client.counts["failed"] == 0
         lines = [json.loads(line) for line in (tmp_path / "j.jsonl").read_text().splitlines()]
@@ -217,6 +231,15 @@ def test_response_format_is_left_out_where_the_server_does_not_know_it(tmp_path)
         assert ["response_format" in s[4] for s in server.seen] == [True] + [False] * 5
         FeedbackClient(cfg, tmp_path / "j").feedback_many(programs)
         assert len(server.seen) == 6, "the journal knows them under what was asked first"
+
+
+def test_a_late_refusal_of_response_format_is_still_understood():
+    "One request has already been answered without it when the others, sent before, are refused."
+    late = lambda body: 0.3 if "response_format" in body and "Problem 0" not in str(body) else 0
+    programs = [Program(ADD.model_copy(update={"id": f"p{i}", "prompt": f"Problem {i}."}), "b", FAILED) for i in range(8)]
+    with FaultyServer(lambda body, n: "400" if "response_format" in body else None, answer=lambda body: json.dumps(GOOD), seconds=late) as server:
+        assert all(r.feedback for r in FeedbackClient(teacher(server, concurrency=8)).feedback_many(programs))
+    assert len(server.seen) == 16
 
 
 def test_what_the_server_had_split_off_is_thinking():
