@@ -157,12 +157,16 @@ def check_memory(
     except ValueError as e: return MemoryCheck("unknown", f"memory: {e}", {})
     phase = max(est["phases"], key=lambda k: sum(est["phases"][k].values())); parts = sorted(est["phases"][phase].items(), key=lambda x: -x[1])
     g = lambda n: f"{n / GIB:.1f} GiB"; where = "GPU memory" if gpu else "memory"
-    text = (f"memory: at most about {g(est['peak'])} in {phase} ({', '.join(f'{n} {g(b)}' for n, b in parts if b > 0.05 * GIB)}); model of {parameters(est['arch']) / 1e9:.3g} billion weights, shape from {est['arch'].source}; "
+    text = (f"memory: at most about {g(est['peak'])} in {phase} ({', '.join(f'{n} {g(b)}' for n, b in parts if b > 0.05 * GIB)}); model of {_count(parameters(est['arch']))} weights, shape from {est['arch'].source}; "
             + (f"this machine has {g(have)} of {where}" if have else "this machine's memory is unknown"))
     if not have: return MemoryCheck("unknown", text, est)
     if est["held"] > have: return MemoryCheck("lack", f"{text}. Weights, adapter and optimiser alone need {g(est['held'])}: take a smaller student.model, a smaller student.lora.r, " + ("student.load_in_4bit=true, or a larger GPU" if gpu else "or a machine with a GPU"), est)
     if est["peak"] > 0.95 * have: return MemoryCheck("tight", f"{text}. It may not fit: {_cut(settings, phase)}", est)
     return MemoryCheck("ok", text, est)
+
+def _count(n: int) -> str:
+    "A number of weights in words."
+    return f"{n / 1e9:.3g} billion" if n >= 1e9 else f"{n / 1e6:.3g} million"
 
 def _native16() -> bool:
     "Does this CPU multiply bfloat16 natively? By its flags, without importing torch."
