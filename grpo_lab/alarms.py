@@ -7,7 +7,7 @@ __all__ = ['CHECKS', 'log', 'AlarmLimits', 'Alarm', 'check', 'zero_variance', 'e
            'not_finite', 'kl_runaway', 'clip_fraction', 'length_collapse', 'length_explosion', 'truncated',
            'reward_hacking', 'Watch', 'AlarmList', 'alarms', 'alarm_callback']
 
-# %% ../nbs/17_alarms.ipynb #88acdc94
+# %% ../nbs/17_alarms.ipynb #066c62e4
 import bisect, html, logging, math
 from collections import defaultdict
 from pathlib import Path
@@ -16,7 +16,7 @@ from pydantic import Field
 from .config import Section
 from .records import Record, write_jsonl
 
-# %% ../nbs/17_alarms.ipynb #f2f9c272
+# %% ../nbs/17_alarms.ipynb #3291b632
 class AlarmLimits(Section):
     "When an alarm fires."
     window: int = Field(3, ge=1, description="logged steps that an alarm looks at together")
@@ -38,7 +38,7 @@ class Alarm(Record):
     meaning: str
     mend: str
 
-# %% ../nbs/17_alarms.ipynb #de9c95dd
+# %% ../nbs/17_alarms.ipynb #646cb15a
 class _History:
     "The logged numbers, one series a name."
     def __init__(self): self.series, self.not_finite, self.step = defaultdict(list), [], 0
@@ -58,7 +58,7 @@ class _History:
 
 def _mean(x: list[float]) -> float: return sum(x) / len(x) if x else math.nan
 
-# %% ../nbs/17_alarms.ipynb #070405c6
+# %% ../nbs/17_alarms.ipynb #13aff8d2
 CHECKS: dict[str, tuple[Callable, str, str]] = {}     # name: (check, meaning, mend)
 
 def check(meaning: str, mend: str) -> Callable:
@@ -71,7 +71,7 @@ def _over(h: _History, key: str, limit: float, window: int, text: str) -> str | 
     m = _mean(h.last(key, window))
     return f"{text} {m:.3g}, limit {limit:g}" if m > limit else None
 
-# %% ../nbs/17_alarms.ipynb #bdf53d0b
+# %% ../nbs/17_alarms.ipynb #673fbda5
 def _dead_steps(h: _History, l: AlarmLimits) -> list[int]:
     "The latest logged steps, in a row, in which every group had equal rewards."
     out = []
@@ -98,7 +98,7 @@ def no_gradient(h, l):
     g, z = h.last("grad_norm", l.window), h.last("frac_reward_zero_std", l.window)
     return f"gradient norm 0 in {len(g)} logged steps, although {1 - _mean(z):.0%} of the groups have differing rewards" if g and z and max(g) == 0 and max(z) < l.zero_variance else None
 
-# %% ../nbs/17_alarms.ipynb #f7e411d3
+# %% ../nbs/17_alarms.ipynb #198bc4db
 @check("a number that is not a number: from here on the weights are, or soon will be, useless",
        "go back to a checkpoint; lower the learning rate, check max_grad_norm, and use float32 or bfloat16 rather than float16")
 def not_finite(h, l): return f"{', '.join(h.not_finite)} is not finite" if h.not_finite else None
@@ -110,7 +110,7 @@ def kl_runaway(h, l): return _over(h, "kl", l.kl, l.window, "KL to the reference
        "lower the learning rate or num_iterations; with sampler and trainer on different software, check that their log-probabilities agree")
 def clip_fraction(h, l): return _over(h, "clip_ratio/region_mean", l.clip_fraction, l.window, "share of clipped tokens:")
 
-# %% ../nbs/17_alarms.ipynb #3b7b0a82
+# %% ../nbs/17_alarms.ipynb #34aa374d
 def _length(h: _History, l: AlarmLimits) -> tuple[float, float]:
     "Mean completion length at the beginning and now, tokens."
     key = "completions/mean_length"
@@ -129,7 +129,7 @@ def length_explosion(h, l):
 @check("many completions are cut at the length limit: their reward says nothing about what they would have become", "raise max_completion_length, or mask_truncated_completions")
 def truncated(h, l): return _over(h, "completions/clipped_ratio", l.truncated, l.window, "share of completions cut:")
 
-# %% ../nbs/17_alarms.ipynb #02e20d13
+# %% ../nbs/17_alarms.ipynb #259fe896
 @check("the training reward rises while the held-out measure falls: a suspect of reward hacking (the policy found a way to please the grader) or of plain over-fitting",
        "read the best-rewarded completions of the latest steps; strengthen the grader (hidden tests, the problem's own netlist); keep the checkpoint at which the held-out measure was best")
 def reward_hacking(h, l):
@@ -141,7 +141,7 @@ def reward_hacking(h, l):
     if not (best - now > l.heldout_drop and since - then > l.reward_rise * unit): return None
     return f"since step {best_step}: training reward {then:.3g} -> {since:.3g}, held-out {best:.3g} -> {now:.3g}"
 
-# %% ../nbs/17_alarms.ipynb #a720d909
+# %% ../nbs/17_alarms.ipynb #488f3f67
 class Watch:
     "Reads a log row by row."
     def __init__(self, limits: AlarmLimits | None = None): self.limits, self.history, self.ringing = limits or AlarmLimits(), _History(), set()
@@ -172,7 +172,7 @@ def alarms(
     watch = Watch(limits)
     return AlarmList(a for row in rows for a in watch.see(row))
 
-# %% ../nbs/17_alarms.ipynb #7c992ccc
+# %% ../nbs/17_alarms.ipynb #91ffe42d
 log = logging.getLogger(__name__)
 
 def alarm_callback(

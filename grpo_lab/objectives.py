@@ -6,10 +6,10 @@
 __all__ = ['token_logps_from_logits', 'token_entropies', 'eos_mask', 'policy_ratio', 'clipped_surrogate', 'is_clipped', 'kl_k1',
            'kl_k2', 'kl_k3', 'aggregate', 'importance_correction', 'top_entropy_mask', 'policy_loss', 'masked_mean']
 
-# %% ../nbs/10_objectives.ipynb #0f351099
+# %% ../nbs/10_objectives.ipynb #301d2c6a
 import torch
 
-# %% ../nbs/10_objectives.ipynb #a1e1eedb
+# %% ../nbs/10_objectives.ipynb #1a73e7a9
 def token_logps_from_logits(
     logits: torch.Tensor,       # [B, T, V]
     input_ids: torch.Tensor,    # [B, T]
@@ -26,7 +26,7 @@ def token_entropies(
     logp = torch.log_softmax(logits[:, :-1].float() / temperature, -1)
     return -(logp.exp() * logp).sum(-1)
 
-# %% ../nbs/10_objectives.ipynb #6c07b684
+# %% ../nbs/10_objectives.ipynb #a6b91e07
 def eos_mask(
     completion_ids: torch.Tensor,       # [B, T]
     eos_ids: int | tuple[int, ...],     # tokens that end a completion
@@ -35,7 +35,7 @@ def eos_mask(
     is_eos = torch.isin(completion_ids, torch.as_tensor(eos_ids, device=completion_ids.device))
     return (is_eos.long().cumsum(1) - is_eos.long() == 0).long()
 
-# %% ../nbs/10_objectives.ipynb #8889bd3b
+# %% ../nbs/10_objectives.ipynb #e2c9e07c
 def policy_ratio(
     logps: torch.Tensor,        # [B, T], of the policy that learns
     old_logps: torch.Tensor,    # [B, T], of the policy that sampled
@@ -48,7 +48,7 @@ def policy_ratio(
     if importance_sampling_level == "sequence": return ((log_ratio * mask).sum(-1, keepdim=True) / mask.sum(-1, keepdim=True).clamp(min=1)).exp()
     raise ValueError(f"importance_sampling_level={importance_sampling_level!r}: choose token or sequence")
 
-# %% ../nbs/10_objectives.ipynb #9c7c61fc
+# %% ../nbs/10_objectives.ipynb #82009c8a
 def clipped_surrogate(
     ratio: torch.Tensor,                # [B, T] or [B, 1]
     advantages: torch.Tensor,           # [B, 1], or [B, T]
@@ -66,7 +66,7 @@ def is_clipped(ratio, advantages, epsilon: float = 0.2, epsilon_high: float | No
     high = epsilon if epsilon_high is None else epsilon_high
     return (ratio < 1 - epsilon) & (advantages < 0) | (ratio > 1 + high) & (advantages > 0)
 
-# %% ../nbs/10_objectives.ipynb #2652d204
+# %% ../nbs/10_objectives.ipynb #b6940e1a
 def kl_k1(logps: torch.Tensor, ref_logps: torch.Tensor) -> torch.Tensor:
     "Unbiased; negative where the reference likes the token more."
     return logps - ref_logps
@@ -80,7 +80,7 @@ def kl_k3(logps: torch.Tensor, ref_logps: torch.Tensor) -> torch.Tensor:
     d = ref_logps - logps
     return d.exp() - d - 1
 
-# %% ../nbs/10_objectives.ipynb #c7cba4c8
+# %% ../nbs/10_objectives.ipynb #aeabfabb
 def aggregate(
     per_token: torch.Tensor,                # [B, T] or [B, 1]
     mask: torch.Tensor,                     # [B, T]
@@ -98,7 +98,7 @@ def aggregate(
     if not max_completion_length: raise ValueError("loss_type='dr_grpo' divides by max_completion_length, which was not given")
     return x.sum() / (rows * max_completion_length)
 
-# %% ../nbs/10_objectives.ipynb #5a959c00
+# %% ../nbs/10_objectives.ipynb #9d119524
 def importance_correction(
     old_logps: torch.Tensor,         # [B, T], by the trainer
     sampling_logps: torch.Tensor,    # [B, T], by the sampler; NaN: unknown, counts as no difference
@@ -115,7 +115,7 @@ def importance_correction(
     weight = (log_weight.sum(-1, keepdim=True) if level == "sequence" else log_weight).exp()
     return weight.clamp(low, high) if action == "truncate" else weight.masked_fill((weight < low) | (weight > high), 0.0)
 
-# %% ../nbs/10_objectives.ipynb #401c5994
+# %% ../nbs/10_objectives.ipynb #b32033ee
 def top_entropy_mask(
     entropies: torch.Tensor,        # [B, T], nats
     mask: torch.Tensor,             # [B, T]
@@ -125,7 +125,7 @@ def top_entropy_mask(
     if not mask.any(): return mask.bool()
     return (entropies >= torch.quantile(entropies[mask.bool()].float(), 1 - top_entropy_quantile)) & mask.bool()
 
-# %% ../nbs/10_objectives.ipynb #1ac00fb7
+# %% ../nbs/10_objectives.ipynb #86e02834
 def policy_loss(
     logps: torch.Tensor,                    # [B, T], of the policy, with gradient
     old_logps: torch.Tensor | None,         # [B, T], of the policy that sampled; None: the same policy (ratio 1)

@@ -7,7 +7,7 @@ __all__ = ['check_trajectories', 'trajectories_from_ledger', 'as_answer', 'encod
            'score_trajectories', 'StepRows', 'lab_logps', 'trajectory_trainer', 'prepare_trajectories',
            'trajectory_config', 'train_trajectories']
 
-# %% ../nbs/16_trajectories.ipynb #1378615d
+# %% ../nbs/16_trajectories.ipynb #b50fa5ef
 import json, math, random, time
 from collections import defaultdict
 from pathlib import Path
@@ -19,7 +19,7 @@ from .dual import encode_row, pad_rows
 from .objectives import policy_loss, token_entropies, token_logps_from_logits
 from .records import Trajectory, normalise
 
-# %% ../nbs/16_trajectories.ipynb #abf3dfe9
+# %% ../nbs/16_trajectories.ipynb #d5a6ebf1
 def check_trajectories(rows: Sequence[Trajectory]) -> dict[str, list[int]]:   # row numbers by group
     "The groups. Raises `ValueError` naming group and row where they cannot be compared."
     groups: dict[str, list[int]] = defaultdict(list)
@@ -36,14 +36,14 @@ def check_trajectories(rows: Sequence[Trajectory]) -> dict[str, list[int]]:   # 
     if alone: raise ValueError(f"group {alone[0]} has one trajectory ({len(alone)} such groups): nothing to compare it with; drop it or sample that problem again")
     return dict(groups)
 
-# %% ../nbs/16_trajectories.ipynb #491c0b31
+# %% ../nbs/16_trajectories.ipynb #3eac0aa0
 def trajectories_from_ledger(df) -> list[Trajectory]:    # df: rows of a ledger with reward and code
     "The ledger's completions as trajectories."
     df = df[df["code"].notna() & df["reward"].notna() & df["group_id"].notna()]
     df = df[df.groupby("group_id")["code"].transform("size") > 1]
     return [Trajectory(**r) for r in df[["problem_id", "prompt", "code", "reward", "group_id"]].to_dict("records")]
 
-# %% ../nbs/16_trajectories.ipynb #84ba3236
+# %% ../nbs/16_trajectories.ipynb #16e95733
 def as_answer(row: Trajectory) -> str:
     "The answer that a policy would have had to write."
     return f"```python\n{normalise(row.code)}\n```"
@@ -62,7 +62,7 @@ def encode_trajectories(
         out.append({"ids": e["ids"][:end], "prompt": e["prompt"], "cut": len(e["ids"]) > end})
     return out
 
-# %% ../nbs/16_trajectories.ipynb #66a17be7
+# %% ../nbs/16_trajectories.ipynb #cad62534
 def plan_steps(
     groups: Sequence[Sequence[int]],   # row numbers of every group
     groups_per_step: int, steps: int, seed: int,
@@ -73,7 +73,7 @@ def plan_steps(
         turn = list(groups); rng.shuffle(turn); order += turn
     return [[i for g in order[s:s + groups_per_step] for i in g] for s in range(0, steps * groups_per_step, groups_per_step)]
 
-# %% ../nbs/16_trajectories.ipynb #ce40579b
+# %% ../nbs/16_trajectories.ipynb #1d620ca2
 def trajectory_logps(
     model,
     ids: torch.Tensor, attention: torch.Tensor, mask: torch.Tensor,   # [R, T], from `pad_rows`
@@ -101,7 +101,7 @@ def score_trajectories(
             for j, l, m in zip(order[i:i + batch_size], logps, mask): out[j] = l[m].float().cpu()
     model.train(was); return [out[i] for i in range(len(encoded))]
 
-# %% ../nbs/16_trajectories.ipynb #8ee9e684
+# %% ../nbs/16_trajectories.ipynb #e03788ef
 class StepRows(torch.utils.data.Dataset):
     "Item s: the rows of optimiser step s, ready for the loss."
     def __init__(self, rows: list[dict], plan: list[list[int]], pad_id: int): self.rows, self.plan, self.pad_id = rows, plan, pad_id
@@ -114,7 +114,7 @@ class StepRows(torch.utils.data.Dataset):
         keep = torch.tensor([[not r["masked"]] for r in rows])
         return out | {"input_ids": ids, "attention_mask": attention, "mask": mask & keep} | {k: torch.tensor([r[k] for r in rows]) for k in ("advantages", "reward", "informative")}
 
-# %% ../nbs/16_trajectories.ipynb #a225f3ba
+# %% ../nbs/16_trajectories.ipynb #6fc7af5a
 def lab_logps(accelerator, model) -> bool:
     "Whether chapter 12's log-probabilities apply: one process on a CPU (they go around the wrapper that several synchronise through), output matrix frozen."
     return accelerator.device.type == "cpu" and accelerator.num_processes == 1 and not model.get_output_embeddings().weight.requires_grad
@@ -160,7 +160,7 @@ def trajectory_trainer():
             super().log(logs | {k: sum(v) / len(v) for k, v in self.seen.items() if v}, start_time); self.seen.clear()
     return TrajectoryTrainer
 
-# %% ../nbs/16_trajectories.ipynb #73433fc5
+# %% ../nbs/16_trajectories.ipynb #8fedbb22
 def prepare_trajectories(
     settings: Settings, rows: Sequence[Trajectory], model, tokenizer,
     old_logps: Sequence[Sequence[float]] | None = None,   # one list a row, one number a token of the answer (EOS included)
@@ -185,7 +185,7 @@ def trajectory_config(cfg, out: Path, steps: int, seed: int, gradient_checkpoint
         save_steps=cfg.save_steps or 500, save_total_limit=1, report_to=[], disable_tqdm=True, remove_unused_columns=False, gradient_checkpointing=gradient_checkpointing,
         dataloader_pin_memory=torch.cuda.is_available(), logging_nan_inf_filter=False)
 
-# %% ../nbs/16_trajectories.ipynb #2520a0cf
+# %% ../nbs/16_trajectories.ipynb #b9c82301
 def train_trajectories(
     settings: Settings,                # its grpo section: prompts_per_step groups a step, micro_batch_size rows at a time, and the objective
     rows: Sequence[Trajectory],
