@@ -686,6 +686,6 @@ def themed_svg(fig) -> str:
         buf = io.StringIO(); fig.savefig(buf, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = re.sub(r"^.*?(?=<svg)", "", buf.getvalue(), flags=re.S); svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.S); name = "g" + hashlib.sha256(svg.encode()).hexdigest()[:10]
     for ink, page in PAGE.items(): svg = re.sub(re.escape(INK[False][ink]), f"var({page}, {INK[False][ink]})", svg, flags=re.I)
-    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{name}-", svg); size = f"max-width:100%;width:{fig.get_size_inches()[0] * 96:.0f}px;height:auto;stroke-linejoin:round;stroke-linecap:butt"
+    svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{name}-", svg); size = f"max-width:100%;width:{fig.get_size_inches()[0] * 96:.0f}px;height:auto;overflow:visible;stroke-linejoin:round;stroke-linecap:butt"
     return re.sub(r"<svg [^>]*>", lambda m: f'<svg style="{size}" ' + re.sub(r'\s(width|height)="[^"]*"', "", m[0][4:]).lstrip(), svg, count=1)
 

@@ -4,7 +4,7 @@ const STYLE = `
 .glab-grid{overflow:auto;font-size:12.5px;color:var(--jp-ui-font-color1,#1F2328)}
 .glab-grid table{border-collapse:collapse;width:auto}
 .glab-grid caption{caption-side:bottom;text-align:left;color:var(--jp-ui-font-color2,#656D76);padding:3px 0}
-.glab-grid th{position:sticky;top:0;text-align:left;font-weight:600;color:var(--jp-ui-font-color2,#656D76);background:var(--jp-layout-color0,#fff);padding:3px 8px;white-space:nowrap}
+.glab-grid th{position:sticky;top:0;text-align:left;font-weight:600;color:var(--jp-ui-font-color2,#656D76);background:var(--jp-layout-color0,#fff);padding:3px 8px;max-width:17ch;vertical-align:bottom}
 .glab-grid th button{all:unset;cursor:pointer} .glab-grid th button:hover{text-decoration:underline}
 .glab-grid td{padding:2px 8px;border-bottom:1px solid var(--jp-border-color2,#D8DEE4);white-space:nowrap;max-width:38ch;overflow:hidden;text-overflow:ellipsis}
 .glab-grid td.n,.glab-grid th.n{text-align:right;font-variant-numeric:tabular-nums}
