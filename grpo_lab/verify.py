@@ -32,7 +32,8 @@ class VerdictCache:
             self.known[key] = verdict
             if self.file:
                 self.file.parent.mkdir(parents=True, exist_ok=True)
-                with open(self.file, "a", encoding="utf-8") as f: f.write("\n" * (f.tell() > 0 and _unfinished(self.file)) + json.dumps({"key": key, "verdict": verdict.model_dump()}) + "\n")
+                row = json.dumps({"key": key, "verdict": verdict.model_dump()}) + "\n"
+                with open(self.file, "a", encoding="utf-8") as f: f.write("\n" * (f.tell() > 0 and _unfinished(self.file)) + row)
 
 def _unfinished(file: Path) -> bool:
     "Whether the last line lacks its end (a kill cut it off)."
@@ -73,7 +74,8 @@ class CircuitVerifier(Verifier):
     def __init__(self, settings: Settings, cache_dir: str | os.PathLike | None = None):
         from grpo_lab.layout import LayoutService
         super().__init__(cache_dir); l = settings.layout; self.rules = l.drc
-        self.service = LayoutService(workers=l.workers or min(8, os.cpu_count() or 1), drc=l.drc, seconds=l.seconds, memory_mb=l.memory_mb, strength=settings.sandbox.strength, python=l.python or None)
+        self.service = LayoutService(workers=l.workers or min(8, os.cpu_count() or 1), drc=l.drc, seconds=l.seconds, memory_mb=l.memory_mb,
+                                     strength=settings.sandbox.strength, python=l.python or None)
     def close(self) -> None: self.service.close()
     def key(self, problem: Problem, code: str) -> str: return digest(normalise(code), problem.spec["netlist"], self.rules)
 
@@ -101,12 +103,14 @@ class CodeProblemVerifier(Verifier):
         self.judges = CodeVerifier(s.workers or min(8, os.cpu_count() or 1), strength=s.strength)
     def close(self) -> None: self.judges.close()
     def key(self, problem: Problem, code: str) -> str:
-        return digest(normalise(code), json.dumps([problem.tests, problem.entry_point, *map(problem.spec.get, ("setup", "prefix", "mode"))]), f"{self.limits.seconds} {self.limits.memory_mb}")
+        trusted = [problem.tests, problem.entry_point, *map(problem.spec.get, ("setup", "prefix", "mode"))]
+        return digest(normalise(code), json.dumps(trusted), f"{self.limits.seconds} {self.limits.memory_mb}")
 
     def judge(self, items: list[tuple[Problem, str]], tick: Callable[[int], None]) -> list[dict]:
         "`spec` may hold `setup` (trusted code for the tests), `prefix` (code of the prompt that stands above the program) and `mode`."
-        return self.judges.verify([dict(code=program(p, code), tests=p.tests, entry_point=p.entry_point or None, setup=p.spec.get("setup", ""), mode=p.spec.get("mode", "judge"),
-                                        timeout=self.limits.seconds, memory_mb=self.limits.memory_mb) for p, code in items], lambda *_: tick(1))
+        asks = [dict(code=program(p, code), tests=p.tests, entry_point=p.entry_point or None, setup=p.spec.get("setup", ""),
+                     mode=p.spec.get("mode", "judge"), timeout=self.limits.seconds, memory_mb=self.limits.memory_mb) for p, code in items]
+        return self.judges.verify(asks, lambda *_: tick(1))
 
 def program(problem: Problem, code: str) -> str:
     "What runs: the answer, below the imports and helpers that the question gave."
@@ -120,13 +124,14 @@ def slowdown(
     self: CodeProblemVerifier,
     items: list[tuple[Problem, str]],    # problems with programs that pass their tests
     repeats: int = 5,                    # runs of program and reference, in turn; each test counts with its least
-) -> list[float | None]:                 # CPU time over the reference's; infinite: too slow to end, or wrong there; None: the reference itself failed
+) -> list[float | None]:                 # CPU time over the reference's; infinite: no end, or wrong; None: the reference itself failed
     "How much slower programs are than their references, on `spec['timed']` or else on the tests."
     from concurrent.futures import ThreadPoolExecutor
     keys = [self.key(p, code) for p, code in items]; new = {k: i for k, i in zip(keys, items) if k not in self.times}
     def one(item):
         p, code = item
-        r = self.judges.compare_time(program(p, code), p.reference, p.spec.get("timed") or p.tests, p.spec.get("setup", ""), p.entry_point or None, repeats, self.limits.seconds, self.limits.memory_mb)
+        tests, setup, limits = p.spec.get("timed") or p.tests, p.spec.get("setup", ""), (self.limits.seconds, self.limits.memory_mb)
+        r = self.judges.compare_time(program(p, code), p.reference, tests, setup, p.entry_point or None, repeats, *limits)
         if r["who"] is None: return (sum(r["program"]) + FLOOR) / (sum(r["reference"]) + FLOOR)
         return float("inf") if r["who"] == "program" else None
     with ThreadPoolExecutor(self.judges.workers) as threads: self.times.update(zip(new, threads.map(one, new.values())))
