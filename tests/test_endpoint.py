@@ -328,6 +328,11 @@ def test_a_stage_two_step_asks_the_endpoint_and_a_step_done_again_pays_nothing(t
 
 
 # ------------------------------------------------------------------ a real server with real weights
+def listens(port):
+    import socket
+    with socket.socket() as s: return s.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not (importlib.util.find_spec("fastapi") and importlib.util.find_spec("uvicorn")), reason="`transformers serve` needs fastapi and uvicorn: pip install 'transformers[serving]'")
 def test_transformers_serve_with_real_weights(tmp_path):
@@ -338,8 +343,10 @@ def test_transformers_serve_with_real_weights(tmp_path):
     command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve", weights, "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
     with open(tmp_path / "log", "wb") as log: p = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        cfg = Teacher(kind="endpoint", base_url=f"http://127.0.0.1:{port}/v1", model=weights, max_tokens=24, temperature=0.0, max_retries=60, max_backoff=10, concurrency=2)
-        client = TeacherClient(cfg, tmp_path / "j.jsonl")       # asked before the server is up: the client waits for it
+        wait_for(lambda: p.poll() is not None or listens(port), 600)
+        assert p.poll() is None, (tmp_path / "log").read_text()[-2000:]
+        cfg = Teacher(kind="endpoint", base_url=f"http://127.0.0.1:{port}/v1", model=weights, max_tokens=24, temperature=0.0, concurrency=2)
+        client = TeacherClient(cfg, tmp_path / "j.jsonl")
         traces = client.traces([ADD], n=1, messages=lambda q: [{"role": "user", "content": "Say hello."}])
         assert len(traces) == 1 and traces[0].answer and traces[0].usage["completion_tokens"] > 0 and traces[0].finish_reason in ("stop", "length"), (tmp_path / "log").read_text()[-800:]
         reading, = client.feedback_many([Program(ADD, "b", FAILED)])
