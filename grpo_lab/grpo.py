@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['regroup', 'lab_grpo_trainer', 'grpo_config', 'order_problems', 'ledger_writer', 'train_grpo']
 
-# %% ../nbs/14_grpo.ipynb #f3eaadcb
+# %% ../nbs/14_grpo.ipynb #bbc63e19
 import json, time
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from .config import GRPO, Settings
 from .ledger import REWARD_PREFIX, Ledger, ledger_row
 from .records import Completion, Problem, Verdict
 
-# %% ../nbs/14_grpo.ipynb #2c30714e
+# %% ../nbs/14_grpo.ipynb #1a0bdf64
 def regroup(
     batches: list[dict],        # TRL's micro-batches of one optimiser step: tensors [rows, ...], and scalars that all share
     rows: int,                  # rows a micro-batch at most
@@ -41,7 +41,7 @@ def _narrow(batch: dict) -> dict:
         out[k] = v
     return out
 
-# %% ../nbs/14_grpo.ipynb #0fae83bf
+# %% ../nbs/14_grpo.ipynb #16fe2349
 def lab_grpo_trainer():
     "The lab's subclass of `trl.GRPOTrainer` (made on first use: importing TRL takes seconds)."
     from trl import GRPOTrainer
@@ -55,6 +55,10 @@ def lab_grpo_trainer():
             super().__init__(*args, **kw)
 
         def _on_cpu(self) -> bool: return self.accelerator.device.type == "cpu"
+
+        def _lab_way(self) -> bool:
+            "One process on a CPU. Several average gradients by hooks of the wrapped model, which the lab's way goes round, and gather one number a row."
+            return self._on_cpu() and self.accelerator.num_processes == 1
 
         def _use_lab_sampler(self) -> bool:
             return self.sampler_kind == "lab" or self.sampler_kind == "auto" and self._on_cpu() and not supported(self.model)
@@ -83,7 +87,7 @@ def lab_grpo_trainer():
             return out
 
         def _prepare_inputs(self, generation_batch):
-            before, mine = self._buffered_inputs, self._on_cpu() and self.args.steps_per_generation == self.args.gradient_accumulation_steps
+            before, mine = self._buffered_inputs, self._lab_way() and self.args.steps_per_generation == self.args.gradient_accumulation_steps
             out = super()._prepare_inputs(generation_batch)
             if not self.model.training or not mine or self._buffered_inputs is before: return out
             drop = self.skip_zero and self.beta == 0 and self.loss_type == "dapo"
@@ -91,8 +95,7 @@ def lab_grpo_trainer():
             return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
         def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, compute_entropy=False, **kw):
-            # several processes: gradients are averaged by hooks of the wrapped model, which TRL calls and the lab's way goes round
-            if not self._on_cpu() or self.accelerator.num_processes > 1 or self.args.gradient_checkpointing or self.model.get_output_embeddings().weight.requires_grad:
+            if not self._lab_way() or self.args.gradient_checkpointing or self.model.get_output_embeddings().weight.requires_grad:
                 return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, compute_entropy=compute_entropy, **kw)
             cut, model, size = input_ids.shape[1] - logits_to_keep, self.accelerator.unwrap_model(model), batch_size or len(input_ids)
             parts = [completion_logps(model, i[:, :cut], m[:, :cut], i[:, cut:], m[:, cut:], self.temperature) for i, m in zip(input_ids.split(size), attention_mask.split(size))]
@@ -100,7 +103,7 @@ def lab_grpo_trainer():
             return logps, entropy if compute_entropy else None, None
     return LabGRPOTrainer
 
-# %% ../nbs/14_grpo.ipynb #fd24b908
+# %% ../nbs/14_grpo.ipynb #d87a2494
 def grpo_config(
     cfg: GRPO, out: Path, seed: int,
     gradient_checkpointing: bool = False,
@@ -115,7 +118,7 @@ def grpo_config(
         use_vllm=cfg.sampler == "vllm", vllm_mode=cfg.vllm_mode, logging_steps=1, save_strategy="steps" if cfg.save_steps else "no", save_steps=cfg.save_steps or 500, save_total_limit=1, report_to=[], disable_tqdm=True,
         gradient_checkpointing=gradient_checkpointing, dataloader_pin_memory=torch.cuda.is_available(), logging_nan_inf_filter=False)
 
-# %% ../nbs/14_grpo.ipynb #c40923c8
+# %% ../nbs/14_grpo.ipynb #ad41eca5
 def order_problems(
     problems: list[Problem], steps: int,   # optimiser steps
     cfg: GRPO, seed: int,
@@ -131,7 +134,7 @@ def order_problems(
         turn = list(problems); rng.shuffle(turn); out += turn
     return out[:need]
 
-# %% ../nbs/14_grpo.ipynb #cb38c503
+# %% ../nbs/14_grpo.ipynb #2d080253
 def ledger_writer(ledger: Ledger, stage: str, rewards, num_generations: int):
     "A function for `on_batch`: one ledger part an optimiser step. `rewards` is a `grpo_lab.rewards.RewardFunctions`."
     def write(trainer, inputs, out):
@@ -145,7 +148,7 @@ def ledger_writer(ledger: Ledger, stage: str, rewards, num_generations: int):
         ledger.write(stage, rows, f"step-{step:06d}" + (f"-{n}" if n else ""))
     return write
 
-# %% ../nbs/14_grpo.ipynb #2a3f934f
+# %% ../nbs/14_grpo.ipynb #0f94e05c
 def train_grpo(
     settings: Settings,
     problems: list[Problem],          # training problems
