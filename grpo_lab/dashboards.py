@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['ANY', 'AS_TRAINED', 'Board', 'guard', 'beside', 'picture_html', 'pick', 'set_options', 'chosen', 'watch', 'Pages',
            'run_board', 'feedback_board', 'rewards_board', 'playground_board', 'advantages_board', 'training_board',
-           'layouts_by_rule', 'places', 'side_by_side', 'completions_board', 'compare_board', 'show_run',
+           'layouts_by_rule', 'places', 'side_by_side', 'completions_board', 'compare_board', 'forgiving', 'show_run',
            'show_feedback', 'show_rewards', 'show_advantages', 'show_training', 'show_completions', 'show_compare',
            'all_runs', 'all_board', 'show_all', 'write_index']
 
-# %% ../nbs/28_dashboards.ipynb #a315e897
+# %% ../nbs/28_dashboards.ipynb #000708ff
 import functools, html, math, time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from . import plots, views
 from .evaluate import headline, percent, step_label, step_order, table_by_step
 from .views import View, badge, choices, choose, detail, esc, note, open_view, page, table_html
 
-# %% ../nbs/28_dashboards.ipynb #3dff1c81
+# %% ../nbs/28_dashboards.ipynb #d02e8235
 @functools.cache
 def _own():     # -> (Grid, Clock)
     import anywidget, traitlets as t
@@ -33,7 +33,7 @@ def _own():     # -> (Grid, Clock)
         _esm = read("clock.js"); seconds, beat, on = live(t.Int(5)), live(t.Int(0)), live(t.Bool(True))
     return Grid, Clock
 
-# %% ../nbs/28_dashboards.ipynb #e200eeed
+# %% ../nbs/28_dashboards.ipynb #40301141
 @dataclass
 class Board:
     "A widget, its controls by name, and a way to look again."
@@ -43,7 +43,7 @@ class Board:
 
 def _html(text: str = "", **layout: str):
     import ipywidgets as W
-    return W.HTML(text, layout=W.Layout(**layout))
+    w = W.HTML(text, layout=W.Layout(**layout)); w.add_class("glab-html"); return w
 
 def guard(place: Any, f: Callable[[], str]) -> None:
     "Put what `f` returns into an HTML widget; an exception becomes a sentence there."
@@ -82,7 +82,7 @@ def watch(controls: Iterable, f: Callable[[], None]) -> None:
     "Call `f` when a control's value changes."
     for c in controls: c.observe(lambda _: f(), "value")
 
-# %% ../nbs/28_dashboards.ipynb #50fab4b5
+# %% ../nbs/28_dashboards.ipynb #527e374c
 @dataclass
 class Pages:
     "A paged Grid over row positions."
@@ -127,7 +127,7 @@ def _text(name: str, value: Any) -> str:
     if name in ("stage", "model") and isinstance(value, str): return step_label(value)
     return ", ".join(map(str, value)) if isinstance(value, tuple) else cell(value)[:160]
 
-# %% ../nbs/28_dashboards.ipynb #2ba2b262
+# %% ../nbs/28_dashboards.ipynb #d2651f2d
 def run_board(view: View, seconds: int = 5) -> Board:
     "Where a run stands."
     import ipywidgets as W
@@ -141,7 +141,7 @@ def run_board(view: View, seconds: int = 5) -> Board:
     clock.observe(lambda _: refresh(), "beat"); refresh()
     return Board(W.VBox([_html(views.CSS), W.HBox([clock]), beside(W.VBox([status, timeline]), held)]), {"clock": clock, "status": status, "timeline": timeline, "held": held}, refresh)
 
-# %% ../nbs/28_dashboards.ipynb #9d4d60d2
+# %% ../nbs/28_dashboards.ipynb #bd0db4c2
 def feedback_board(view: View) -> Board:
     "What the teacher said, and what came of it."
     import ipywidgets as W, numpy as np
@@ -165,7 +165,7 @@ def feedback_board(view: View) -> Board:
     pages.on_pick, pages.on_sort = show, update; watch((it, kind, find), update); refresh()
     return Board(W.VBox([_html(views.CSS), W.HBox([it, kind, find]), pages.widget, text, counts]), {"iteration": it, "issue": kind, "problem": find, "grid": pages.grid, "text": text, "counts": counts}, refresh)
 
-# %% ../nbs/28_dashboards.ipynb #15425cdf
+# %% ../nbs/28_dashboards.ipynb #30aedddb
 def rewards_board(view: View) -> Board:
     "Rewards by step, by group and by reward function."
     import ipywidgets as W
@@ -180,10 +180,12 @@ def rewards_board(view: View) -> Board:
             grid.head, grid.numeric, grid.sortable = ["problem", *map(str, range(n))], [False] * (n + 1), [False] * (n + 1)
             grid.rows = [[p + ("   no signal" if flat(at) else ""), *(f"{number(i):.2g}" for i in at)] for p, at in found]; grid.tones = [["", *(views.tone(number(i), low, high) for i in at)] for _, at in found]
             grid.picked = [-1, -1]; grid.caption = f"Step {step.value}: {sum(not flat(at) for _, at in found)} of {len(found)} groups carry a learning signal. Click a cell to read the completion." if found else "No groups yet: they come with stage 3."
-        text.value = page(note("")) if not found else text.value if state.get("kept") == (stage.value, step.value) else page(note("Nothing chosen."))
+        varied = [k for k, (_, at) in enumerate(found) if not flat(at)] or ([0] if found else [])
+        if varied: at = found[varied[0]][1]; grid.picked = [varied[0], 1 + min(range(len(at)), key=lambda j: number(at[j]))]     # begin with a disagreement: the worst of the first group that has one
+        else: text.value = page(note(""))
     def show(change):
         r, c = change["new"]; found = state["grid"]
-        if 0 <= r < len(found) and 1 <= c <= len(found[r][1]): state["kept"] = (stage.value, step.value); guard(text, lambda: views.completion_html(detail(view.rows, found[r][1][c - 1])))
+        if 0 <= r < len(found) and 1 <= c <= len(found[r][1]): guard(text, lambda: views.completion_html(detail(view.rows, found[r][1][c - 1])))
     def update_stage():
         steps = views.steps_of(view.df, stage.value) if stage.value else []; had = step.value; options = [(str(s), s) for s in steps] or [("none", -1)]
         if list(step.options) != options: step.options = options; step.value = had if had in steps else options[-1][1]
@@ -194,7 +196,7 @@ def rewards_board(view: View) -> Board:
     grid.observe(show, "picked"); refresh(); watch((stage,), update_stage); watch((name,), lambda: (update_figure(), update_step())); watch((step,), update_step)
     return Board(W.VBox([_html(views.CSS), W.HBox([stage, name]), beside(W.VBox([figure, step, grid]), text)]), {"stage": stage, "reward": name, "step": step, "grid": grid, "text": text, "figure": figure}, refresh)
 
-# %% ../nbs/28_dashboards.ipynb #a7bfcdbb
+# %% ../nbs/28_dashboards.ipynb #237c6be2
 AS_TRAINED = "as in the run"
 
 def playground_board(text: str = "1 1 0 0 | 1 0 0 0 | 1 1 1 1") -> Board:
@@ -218,7 +220,7 @@ def _shade(w: float) -> str:        # -1 .. 1
     a, b = plots._rgb("#F2EFE6"), plots._rgb(plots.HUES["green" if w > 0 else "vermillion"]); k = min(1.0, abs(w)) * .8
     return "#" + "".join(f"{round(255 * (p + (q - p) * k)):02x}" for p, q in zip(a, b))
 
-# %% ../nbs/28_dashboards.ipynb #49c01e53
+# %% ../nbs/28_dashboards.ipynb #ad891c33
 def advantages_board(view: View, stage: str = "3_grpo") -> Board:
     "Playground; histogram by step; groups without signal; words pushed up and down."
     import ipywidgets as W
@@ -245,7 +247,7 @@ def advantages_board(view: View, stage: str = "3_grpo") -> Board:
     refresh(); watch((how, step), update); watch((group,), show); heading = lambda text: _html(page(f"<h4>{text}</h4>"))
     return Board(W.VBox([_html(views.CSS), heading("Playground"), play.widget, heading("The run"), W.HBox([how, step]), beside(histogram, zero), group, words]), {"rewards": play.controls["rewards"], "play": play.controls["grid"], "normalisation": how, "step": step, "group": group, "histogram": histogram, "words": words}, refresh)
 
-# %% ../nbs/28_dashboards.ipynb #e0f55f8b
+# %% ../nbs/28_dashboards.ipynb #68832598
 def training_board(view: View) -> Board:
     "Curves, alarms, numbers."
     import ipywidgets as W
@@ -261,7 +263,7 @@ def training_board(view: View) -> Board:
     refresh(); watch((step,), update); watch((which,), draw)
     return Board(W.VBox([_html(views.CSS), W.HBox([step, which]), figure, rang, numbers]), {"step": step, "curves": which, "figure": figure, "alarms": rang, "numbers": numbers}, refresh)
 
-# %% ../nbs/28_dashboards.ipynb #5cd62bbd
+# %% ../nbs/28_dashboards.ipynb #3aeac2be
 def layouts_by_rule(view: View, d: dict) -> tuple[dict[str, bytes], str]:     # d: from `detail`; rule (or "every rule") -> PNG; why there is none
     "Pictures of a completion's layout, each with the violations of one rule outlined; drawn once, kept in the run folder."
     from grpo_lab.report import boxes_of, layout_pictures, netlists, picture_key
@@ -289,7 +291,7 @@ def side_by_side(view: View, problem: str, left: str, right: str) -> str:
     column = lambda name, d: f"<div><h4>{esc(name, 80)}</h4><p>{views.facts(d)}</p>{views.code_html(d.get('code'))}{'<pre>' + esc(d['log'], 3000) + '</pre>' if d.get('log') else ''}</div>"
     return page(f"<p><b>{esc(problem, 200)}</b> {esc(a.get('prompt'), 600)}</p><div class='two'>", column(left, a), column(right, b), f"</div><h4>From {esc(left, 80)} to {esc(right, 80)}</h4>", views.diff_html(old, new))
 
-# %% ../nbs/28_dashboards.ipynb #dafd7930
+# %% ../nbs/28_dashboards.ipynb #99877d48
 def completions_board(view: View) -> Board:
     "Every completion of a run."
     import base64, ipywidgets as W
@@ -323,11 +325,12 @@ def completions_board(view: View) -> Board:
             fresh = not c.options; set_options(c, at)
             if fresh and at: c.value = at[i]
         update()
-    pages.on_pick, pages.on_sort = show, update; refresh(); watch((*filters.values(), find, where), update); watch((left, right), compare); watch((rule,), paint); draw.on_click(draw_it)
+    pages.on_pick, pages.on_sort = show, update; filters["stage"].options = [("all", ANY), *((step_label(v), v) for v in choices(view.df, "stage"))]; filters["stage"].value = (choices(view.df, "stage") or [ANY])[-1]   # begin where the run ended
+    refresh(); watch((*filters.values(), find, where), update); watch((left, right), compare); watch((rule,), paint); draw.on_click(draw_it)
     box = W.VBox([_html(views.CSS), W.HBox([*list(filters.values())[:4]]), W.HBox([*list(filters.values())[4:], find, where]), pages.widget, beside(text, W.VBox([W.HBox([draw, rule]), image])), _html(page("<h4>Two steps side by side</h4>")), W.HBox([left, right]), both])
     return Board(box, {**filters, "search": find, "in": where, "grid": pages.grid, "where": pages.where, "text": text, "draw": draw, "rule": rule, "image": image, "left": left, "right": right, "both": both, "state": state}, refresh)
 
-# %% ../nbs/28_dashboards.ipynb #24eb0627
+# %% ../nbs/28_dashboards.ipynb #50aec91a
 def compare_board(folders: dict[str, Path], chosen: Iterable[str] = ()) -> Board:      # run -> folder
     "Several runs beside each other."
     import ipywidgets as W
@@ -346,7 +349,7 @@ def compare_board(folders: dict[str, Path], chosen: Iterable[str] = ()) -> Board
     watch((which,), update); watch((key,), draw); update()
     return Board(W.VBox([_html(views.CSS), beside(which, settings), beside(W.VBox([key, curves]), held)]), {"runs": which, "curve": key, "settings": settings, "curves": curves, "held": held}, refresh)
 
-# %% ../nbs/28_dashboards.ipynb #7a7bc45c
+# %% ../nbs/28_dashboards.ipynb #397f6940
 def _show(board: Board, static: bool, *plain: Any) -> None:
     "Display what needs no widget, then the board."
     from IPython.display import HTML, display
@@ -354,32 +357,50 @@ def _show(board: Board, static: bool, *plain: Any) -> None:
         for x in plain: display(HTML(views.CSS + page(x)) if isinstance(x, str) else x)
     display(board.widget)
 
+def forgiving(show: Callable) -> Callable:
+    "In a step of a run a dashboard that fails must not fail the step: it says what went wrong instead. A run that does not exist is an error all the same."
+    @functools.wraps(show)
+    def shown(*args, **named):
+        try: show(*args, **named)
+        except FileNotFoundError: raise
+        except Exception as e:
+            from IPython.display import HTML, display
+            display(HTML(page(note(f"{getattr(show, '__name__', 'it')} failed: {type(e).__name__}: {str(e)[:300]}"))))
+    return shown
+
+@forgiving
 def show_run(run: Any, static: bool = True, seconds: int = 5) -> None:     # run: name, folder, Run, OpenStep; seconds: between two looks
     "Timeline and state of a run, live while it runs."
     v = open_view(run); _show(run_board(v, seconds), static, plots.plot_timeline(v.manifest), table_html(table_by_step(v.df), steps=True) if len(table_by_step(v.df)) else note(headline(v.df)))
 
+@forgiving
 def show_feedback(run: Any, static: bool = True) -> None:
     "The teacher's feedback, program by program."
     v = open_view(run); fb = plots.read_feedback(v.dir); _show(feedback_board(v), static, plots.plot_issues(fb), table_html(plots.issues_table(fb)))
 
+@forgiving
 def show_rewards(run: Any, static: bool = True) -> None:
     "Rewards by step and group."
     v = open_view(run); _show(rewards_board(v), static, plots.plot_rewards(v.df), table_html(plots.rewards_table(v.df).tail(12)))
 
+@forgiving
 def show_advantages(run: Any, static: bool = True) -> None:
     "Advantages under every normalisation."
     v = open_view(run); _show(advantages_board(v), static, plots.plot_advantages(v.df), table_html(plots.zero_variance_table(v.df).tail(12)))
 
+@forgiving
 def show_training(run: Any, step: str = "3_grpo", static: bool = True) -> None:
     "Training curves with alarms."
     v = open_view(run); b = training_board(v)
     if step in [s for _, s in b.controls["step"].options]: b.controls["step"].value = step
     _show(b, static, plots.plot_training(v.log(step), alarms=v.alarms(step)), table_html(plots.training_table(v.log(step))))
 
+@forgiving
 def show_completions(run: Any, static: bool = True) -> None:
     "Every completion: filter, search, sort, read, draw, compare."
     v = open_view(run); last = v.df.tail(8).reindex(columns=["stage", "model", "problem_id", "verdict", "reward", "tokens"]); _show(completions_board(v), static, plots.plot_statuses(v.df, "model" if len(plots.statuses_table(v.df)) else "step"), table_html(last.reset_index(drop=True)))
 
+@forgiving
 def show_compare(*runs: Any, outputs: Any = None, static: bool = True) -> None:      # runs: none: the latest three
     "Runs beside each other."
     folders = {v.name: v.dir for v in map(open_view, runs)} or all_runs(outputs); some = list(folders)[-3:]; opened = {n: open_view(folders[n]) for n in some}
@@ -391,15 +412,15 @@ def all_runs(outputs: Any = None) -> dict[str, Path]:
     from grpo_lab.runs import runs_folder
     root = Path(outputs) if outputs else runs_folder(Settings()); return {f.parent.name: f.parent for f in sorted(root.glob("*/run.json"), key=lambda f: f.stat().st_mtime)}
 
-# %% ../nbs/28_dashboards.ipynb #103c69d1
+# %% ../nbs/28_dashboards.ipynb #dd104b6c
 def all_board(run: Any = None, outputs: Any = None) -> Board:
     "Every dashboard of a run, and a choice of run."
     import ipywidgets as W
-    folders = all_runs(outputs)
-    if run is not None: v = open_view(run, outputs); folders = {**{n: f for n, f in folders.items() if f != v.dir}, v.name: v.dir}
+    v = open_view(run, outputs) if run is not None else None; folders = all_runs(outputs or (v.dir.parent if v else None))
+    if v: folders = {**{n: f for n, f in folders.items() if f != v.dir}, v.name: v.dir}
     if not folders: return Board(_html(views.CSS + page(note("There are no runs yet: grpo-lab run --profile smoke makes one in minutes."))))
     which, tabs, state = pick("run", list(folders), v.name if run is not None else list(folders)[-1], width="420px"), W.Tab(), {}
-    makers = {"Run": run_board, "Rewards": rewards_board, "Advantages": advantages_board, "Training": training_board, "Teacher": feedback_board, "Completions": completions_board, "Compare runs": lambda v: compare_board(folders, [v.name])}
+    makers = {"Run": run_board, "Rewards": rewards_board, "Advantages": advantages_board, "Training": training_board, "Teacher": feedback_board, "Completions": completions_board, "Compare runs": lambda v: compare_board(folders, [n for n in folders if n != v.name][-2:] + [v.name])}
     def fill():
         i = tabs.selected_index; name = list(makers)[i if i is not None else 0]; boards = state["boards"]
         if name not in boards:
@@ -414,7 +435,7 @@ def show_all(run: Any = None, outputs: Any = None, static: bool = False) -> None
     "Every dashboard, as tabs; `run` None: the latest."
     b = all_board(run, outputs); v = b.controls["state"]["view"] if b.controls else None; _show(b, static and v is not None, *([plots.plot_timeline(v.manifest), plots.plot_heldout(v.df)] if static and v is not None else []))
 
-# %% ../nbs/28_dashboards.ipynb #338e4402
+# %% ../nbs/28_dashboards.ipynb #0c752078
 def _title(notebook: Path) -> str:
     "The first heading of a notebook."
     import json
