@@ -7,7 +7,7 @@ __all__ = ['CHECKS', 'log', 'AlarmLimits', 'Alarm', 'check', 'zero_variance', 'e
            'not_finite', 'kl_runaway', 'clip_fraction', 'length_collapse', 'length_explosion', 'truncated',
            'reward_hacking', 'Watch', 'AlarmList', 'alarms', 'alarm_callback']
 
-# %% ../nbs/17_alarms.ipynb #066c62e4
+# %% ../nbs/17_alarms.ipynb #19e73238
 import bisect, html, logging, math
 from collections import defaultdict
 from pathlib import Path
@@ -16,7 +16,7 @@ from pydantic import Field
 from .config import Section
 from .records import Record, write_jsonl
 
-# %% ../nbs/17_alarms.ipynb #3291b632
+# %% ../nbs/17_alarms.ipynb #80b47230
 class AlarmLimits(Section):
     "When an alarm fires."
     window: int = Field(3, ge=1, description="logged steps that an alarm looks at together")
@@ -38,7 +38,7 @@ class Alarm(Record):
     meaning: str
     mend: str
 
-# %% ../nbs/17_alarms.ipynb #646cb15a
+# %% ../nbs/17_alarms.ipynb #7747bdd3
 class _History:
     "The logged numbers, one series a name."
     def __init__(self): self.series, self.not_finite, self.step = defaultdict(list), [], 0
@@ -58,7 +58,7 @@ class _History:
 
 def _mean(x: list[float]) -> float: return sum(x) / len(x) if x else math.nan
 
-# %% ../nbs/17_alarms.ipynb #13aff8d2
+# %% ../nbs/17_alarms.ipynb #2ae9bd46
 CHECKS: dict[str, tuple[Callable, str, str]] = {}     # name: (check, meaning, mend)
 
 def check(meaning: str, mend: str) -> Callable:
@@ -71,7 +71,7 @@ def _over(h: _History, key: str, limit: float, window: int, text: str) -> str | 
     m = _mean(h.last(key, window))
     return f"{text} {m:.3g}, limit {limit:g}" if m > limit else None
 
-# %% ../nbs/17_alarms.ipynb #673fbda5
+# %% ../nbs/17_alarms.ipynb #811360f0
 def _dead_steps(h: _History, l: AlarmLimits) -> list[int]:
     "The latest logged steps, in a row, in which every group had equal rewards."
     out = []
@@ -90,46 +90,52 @@ def zero_variance(h, l):
        "stop; set entropy_coef to 0, go back to the last checkpoint before the signal was lost, and mend the rewards first")
 def entropy_without_signal(h, l):
     dead = set(_dead_steps(h, l)); e = [v for s, v in h.series["entropy"] if s in dead]
-    return f"entropy {e[0]:.3g} -> {e[-1]:.3g} nats over {len(dead)} logged steps without signal" if len(e) > 1 and e[-1] > e[0] * (1 + l.entropy_rise) else None
+    if len(e) < 2 or e[-1] <= e[0] * (1 + l.entropy_rise): return None
+    return f"entropy {e[0]:.3g} -> {e[-1]:.3g} nats over {len(dead)} logged steps without signal"
 
 @check("rewards differ, but no gradient arrives: log-probabilities made without gradient, everything frozen, or every ratio clipped",
        "check that some parameters have requires_grad, that the log-probabilities do, and the clip fraction")
 def no_gradient(h, l):
     g, z = h.last("grad_norm", l.window), h.last("frac_reward_zero_std", l.window)
-    return f"gradient norm 0 in {len(g)} logged steps, although {1 - _mean(z):.0%} of the groups have differing rewards" if g and z and max(g) == 0 and max(z) < l.zero_variance else None
+    if not (g and z and max(g) == 0 and max(z) < l.zero_variance): return None
+    return f"gradient norm 0 in {len(g)} logged steps, although {1 - _mean(z):.0%} of the groups have differing rewards"
 
-# %% ../nbs/17_alarms.ipynb #198bc4db
+# %% ../nbs/17_alarms.ipynb #91b0312c
 @check("a number that is not a number: from here on the weights are, or soon will be, useless",
        "go back to a checkpoint; lower the learning rate, check max_grad_norm, and use float32 or bfloat16 rather than float16")
 def not_finite(h, l): return f"{', '.join(h.not_finite)} is not finite" if h.not_finite else None
 
-@check("the policy has left the reference far behind; the reward may still rise while the text falls apart", "lower the learning rate, raise beta, read some completions")
+@check("the policy has left the reference far behind; the reward may still rise while the text falls apart",
+       "lower the learning rate, raise beta, read some completions")
 def kl_runaway(h, l): return _over(h, "kl", l.kl, l.window, "KL to the reference, nats a token:")
 
 @check("a large part of the tokens is at the clip and gets no gradient: the step is larger than the clip range allows",
        "lower the learning rate or num_iterations; with sampler and trainer on different software, check that their log-probabilities agree")
 def clip_fraction(h, l): return _over(h, "clip_ratio/region_mean", l.clip_fraction, l.window, "share of clipped tokens:")
 
-# %% ../nbs/17_alarms.ipynb #34aa374d
+# %% ../nbs/17_alarms.ipynb #9e114538
 def _length(h: _History, l: AlarmLimits) -> tuple[float, float]:
     "Mean completion length at the beginning and now, tokens."
     key = "completions/mean_length"
     return (_mean(h.first(key, l.window)), _mean(h.last(key, l.window))) if len(h.series[key]) >= 2 * l.window else (math.nan, math.nan)
 
-@check("completions have become very short: often an empty or minimal answer that the reward does not punish enough", "read some completions; check that no answer scores worst; with loss_type 'grpo' try 'dapo' or 'dr_grpo'")
+@check("completions have become very short: often an empty or minimal answer that the reward does not punish enough",
+       "read some completions; check that no answer scores worst; with loss_type 'grpo' try 'dapo' or 'dr_grpo'")
 def length_collapse(h, l):
     start, now = _length(h, l)
     return f"{start:.0f} -> {now:.0f} tokens" if now < start * l.length_collapse else None
 
-@check("completions have become very long: repetition, or padding out that the reward does not punish", "read some completions; a length reward, mask_truncated_completions off, loss_type 'dapo' or 'dr_grpo'")
+@check("completions have become very long: repetition, or padding out that the reward does not punish",
+       "read some completions; a length reward, mask_truncated_completions off, loss_type 'dapo' or 'dr_grpo'")
 def length_explosion(h, l):
     start, now = _length(h, l)
     return f"{start:.0f} -> {now:.0f} tokens" if now > start * l.length_explosion else None
 
-@check("many completions are cut at the length limit: their reward says nothing about what they would have become", "raise max_completion_length, or mask_truncated_completions")
+@check("many completions are cut at the length limit: their reward says nothing about what they would have become",
+       "raise max_completion_length, or mask_truncated_completions")
 def truncated(h, l): return _over(h, "completions/clipped_ratio", l.truncated, l.window, "share of completions cut:")
 
-# %% ../nbs/17_alarms.ipynb #259fe896
+# %% ../nbs/17_alarms.ipynb #9a1341e1
 @check("the training reward rises while the held-out measure falls: a suspect of reward hacking (the policy found a way to please the grader) or of plain over-fitting",
        "read the best-rewarded completions of the latest steps; strengthen the grader (hidden tests, the problem's own netlist); keep the checkpoint at which the held-out measure was best")
 def reward_hacking(h, l):
@@ -141,7 +147,7 @@ def reward_hacking(h, l):
     if not (best - now > l.heldout_drop and since - then > l.reward_rise * unit): return None
     return f"since step {best_step}: training reward {then:.3g} -> {since:.3g}, held-out {best:.3g} -> {now:.3g}"
 
-# %% ../nbs/17_alarms.ipynb #488f3f67
+# %% ../nbs/17_alarms.ipynb #53a29cea
 class Watch:
     "Reads a log row by row."
     def __init__(self, limits: AlarmLimits | None = None): self.limits, self.history, self.ringing = limits or AlarmLimits(), _History(), set()
@@ -151,18 +157,20 @@ class Watch:
         self.history.add(row); out = []
         for name, (f, meaning, mend) in CHECKS.items():
             seen = f(self.history, self.limits)
-            if seen and name not in self.ringing: out.append(Alarm(name=name, step=self.history.step, seen=seen, meaning=meaning, mend=mend))
+            if seen and name not in self.ringing:
+                out.append(Alarm(name=name, step=self.history.step, seen=seen, meaning=meaning, mend=mend))
             (self.ringing.add if seen else self.ringing.discard)(name)
         return out
 
 class AlarmList(list):
     "Alarms that show themselves as a table."
-    def __repr__(self) -> str: return "\n".join(f"step {a.step}: {a.name}: {a.seen}. It means: {a.meaning}. What to do: {a.mend}." for a in self) or "no alarm"
+    def __repr__(self) -> str:
+        return "\n".join(f"step {a.step}: {a.name}: {a.seen}. It means: {a.meaning}. What to do: {a.mend}." for a in self) or "no alarm"
 
     def _repr_html_(self) -> str:
-        head, cell = "".join(f"<th style='text-align:left'>{c}</th>" for c in ("step", "alarm", "seen", "what it means", "what to do")), lambda x: f"<td style='text-align:left'>{html.escape(str(x))}</td>"
-        body = "".join("<tr>" + "".join(map(cell, (a.step, a.name.replace("_", " "), a.seen, a.meaning, a.mend))) + "</tr>" for a in self)
-        return f"<table><tr>{head}</tr>{body}</table>" if self else "<p>no alarm</p>"
+        def line(tag, values): return "<tr>" + "".join(f"<{tag} style='text-align:left'>{html.escape(str(v))}</{tag}>" for v in values) + "</tr>"
+        body = "".join(line("td", (a.step, a.name.replace("_", " "), a.seen, a.meaning, a.mend)) for a in self)
+        return f"<table>{line('th', ('step', 'alarm', 'seen', 'what it means', 'what to do'))}{body}</table>" if self else "<p>no alarm</p>"
 
 def alarms(
     rows: Iterable[dict],                 # as a trainer logs them, in order: trainer.state.log_history, or training_data/<step>.log.jsonl
@@ -172,7 +180,7 @@ def alarms(
     watch = Watch(limits)
     return AlarmList(a for row in rows for a in watch.see(row))
 
-# %% ../nbs/17_alarms.ipynb #91ffe42d
+# %% ../nbs/17_alarms.ipynb #f1a0ec06
 log = logging.getLogger(__name__)
 
 def alarm_callback(

@@ -7,7 +7,7 @@ __all__ = ['check_trajectories', 'trajectories_from_ledger', 'as_answer', 'encod
            'score_trajectories', 'StepRows', 'lab_logps', 'trajectory_trainer', 'prepare_trajectories',
            'trajectory_config', 'train_trajectories']
 
-# %% ../nbs/16_trajectories.ipynb #b50fa5ef
+# %% ../nbs/16_trajectories.ipynb #c03a7719
 import json, math, random, time
 from collections import defaultdict
 from pathlib import Path
@@ -19,31 +19,33 @@ from .dual import encode_row, pad_rows
 from .objectives import policy_loss, token_entropies, token_logps_from_logits
 from .records import Trajectory, normalise
 
-# %% ../nbs/16_trajectories.ipynb #d5a6ebf1
+# %% ../nbs/16_trajectories.ipynb #4b73e762
 def check_trajectories(rows: Sequence[Trajectory]) -> dict[str, list[int]]:   # row numbers by group
     "The groups. Raises `ValueError` naming group and row where they cannot be compared."
     groups: dict[str, list[int]] = defaultdict(list)
     if not rows: raise ValueError("there are no trajectories to learn from")
     for i, r in enumerate(rows):
         groups[r.group_id].append(i)
-        if not math.isfinite(r.reward): raise ValueError(f"trajectory {i + 1} (problem {r.problem_id}): its reward is {r.reward}; drop it or judge it again")
-        if not r.code.strip(): raise ValueError(f"trajectory {i + 1} (problem {r.problem_id}): it has no code; drop it")
-        first = rows[groups[r.group_id][0]]
+        name = f"trajectory {i + 1} (problem {r.problem_id})"
+        if not math.isfinite(r.reward): raise ValueError(f"{name}: its reward is {r.reward}; drop it or judge it again")
+        if not r.code.strip(): raise ValueError(f"{name}: it has no code; drop it")
+        first = groups[r.group_id][0]
         for field in ("problem_id", "prompt"):
-            if getattr(r, field) != getattr(first, field):
-                raise ValueError(f"group {r.group_id}: trajectory {i + 1} has another {field} than trajectory {groups[r.group_id][0] + 1}; one group, one problem, one prompt")
+            if getattr(r, field) != getattr(rows[first], field):
+                raise ValueError(f"group {r.group_id}: trajectory {i + 1} has another {field} than trajectory {first + 1}; one group, one problem, one prompt")
     alone = [g for g, members in groups.items() if len(members) == 1]
-    if alone: raise ValueError(f"group {alone[0]} has one trajectory ({len(alone)} such groups): nothing to compare it with; drop it or sample that problem again")
+    if alone:
+        raise ValueError(f"group {alone[0]} has one trajectory ({len(alone)} such groups): nothing to compare it with; drop it or sample that problem again")
     return dict(groups)
 
-# %% ../nbs/16_trajectories.ipynb #3eac0aa0
+# %% ../nbs/16_trajectories.ipynb #ce01e08c
 def trajectories_from_ledger(df) -> list[Trajectory]:    # df: rows of a ledger with reward and code
     "The ledger's completions as trajectories."
     df = df[df["code"].notna() & df["reward"].notna() & df["group_id"].notna()]
     df = df[df.groupby("group_id")["code"].transform("size") > 1]
     return [Trajectory(**r) for r in df[["problem_id", "prompt", "code", "reward", "group_id"]].to_dict("records")]
 
-# %% ../nbs/16_trajectories.ipynb #16e95733
+# %% ../nbs/16_trajectories.ipynb #07485c41
 def as_answer(row: Trajectory) -> str:
     "The answer that a policy would have had to write."
     return f"```python\n{normalise(row.code)}\n```"
@@ -62,7 +64,7 @@ def encode_trajectories(
         out.append({"ids": e["ids"][:end], "prompt": e["prompt"], "cut": len(e["ids"]) > end})
     return out
 
-# %% ../nbs/16_trajectories.ipynb #cad62534
+# %% ../nbs/16_trajectories.ipynb #37b971e1
 def plan_steps(
     groups: Sequence[Sequence[int]],   # row numbers of every group
     groups_per_step: int, steps: int, seed: int,
@@ -73,7 +75,7 @@ def plan_steps(
         turn = list(groups); rng.shuffle(turn); order += turn
     return [[i for g in order[s:s + groups_per_step] for i in g] for s in range(0, steps * groups_per_step, groups_per_step)]
 
-# %% ../nbs/16_trajectories.ipynb #1d620ca2
+# %% ../nbs/16_trajectories.ipynb #6a209cca
 def trajectory_logps(
     model,
     ids: torch.Tensor, attention: torch.Tensor, mask: torch.Tensor,   # [R, T], from `pad_rows`
@@ -101,7 +103,7 @@ def score_trajectories(
             for j, l, m in zip(order[i:i + batch_size], logps, mask): out[j] = l[m].float().cpu()
     model.train(was); return [out[i] for i in range(len(encoded))]
 
-# %% ../nbs/16_trajectories.ipynb #e03788ef
+# %% ../nbs/16_trajectories.ipynb #88f175fa
 class StepRows(torch.utils.data.Dataset):
     "Item s: the rows of optimiser step s, ready for the loss."
     def __init__(self, rows: list[dict], plan: list[list[int]], pad_id: int): self.rows, self.plan, self.pad_id = rows, plan, pad_id
@@ -111,12 +113,13 @@ class StepRows(torch.utils.data.Dataset):
         rows = sorted((self.rows[i] for i in self.plan[step]), key=lambda r: -len(r["ids"]))
         ids, attention, mask = pad_rows(rows, self.pad_id)
         out = {k: torch.zeros(mask.shape).masked_scatter(mask, torch.cat([r[k] for r in rows])) for k in ("old_logps", "ref_logps")}
+        out |= {k: torch.tensor([r[k] for r in rows]) for k in ("advantages", "reward", "informative")}
         keep = torch.tensor([[not r["masked"]] for r in rows])
-        return out | {"input_ids": ids, "attention_mask": attention, "mask": mask & keep} | {k: torch.tensor([r[k] for r in rows]) for k in ("advantages", "reward", "informative")}
+        return out | {"input_ids": ids, "attention_mask": attention, "mask": mask & keep}
 
-# %% ../nbs/16_trajectories.ipynb #6fc7af5a
+# %% ../nbs/16_trajectories.ipynb #606dcdf2
 def lab_logps(accelerator, model) -> bool:
-    "Whether chapter 12's log-probabilities apply: one process on a CPU (they go around the wrapper that several synchronise through), output matrix frozen."
+    "Whether chapter 12's log-probabilities apply: output matrix frozen, one process on a CPU (they go around the wrapper that several synchronise through)."
     return accelerator.device.type == "cpu" and accelerator.num_processes == 1 and not model.get_output_embeddings().weight.requires_grad
 
 def trajectory_trainer():
@@ -127,7 +130,8 @@ def trajectory_trainer():
         current_gradient_accumulation_steps = 1       # a step is cut up here, not there
         def __init__(self, *args, cfg, **kw):
             self.cfg, self.seen = cfg, defaultdict(list); super().__init__(*args, **kw, data_collator=lambda items: items[0])
-            if self.args.n_gpu > 1: raise ValueError(f"{self.args.n_gpu} GPUs in one process would split a group; start one process a GPU (accelerate launch), or set CUDA_VISIBLE_DEVICES to one")
+            if self.args.n_gpu > 1:
+                raise ValueError(f"{self.args.n_gpu} GPUs in one process would split a group; start one process a GPU (accelerate launch), or show it one (CUDA_VISIBLE_DEVICES=0)")
 
         def _get_train_sampler(self, *_): return torch.utils.data.SequentialSampler(self.train_dataset)   # the plan is shuffled already
 
@@ -141,15 +145,17 @@ def trajectory_trainer():
             for part in rows.split(self.cfg.micro_batch_size):
                 width = int(inputs["attention_mask"][part].sum(1).max())
                 total = total + super().training_step(model, {k: v[part, :width] if v.dim() == 2 else v[part] for k, v in inputs.items()} | totals)
-            self.note({"reward": inputs["reward"], "frac_reward_zero_std": 1 - inputs["informative"].float(), "completions/mean_length": mask.sum(1).float()})
+            self.note({"reward": inputs["reward"], "frac_reward_zero_std": 1 - inputs["informative"].float()})
+            self.note({"completions/mean_length": mask.sum(1).float()})
             return total
 
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
             c, mask = self.cfg, inputs["mask"]; lab = lab_logps(self.accelerator, self.model)
-            logps, entropies = trajectory_logps(self.accelerator.unwrap_model(model) if lab else model, inputs["input_ids"], inputs["attention_mask"], mask, c.temperature, lab)
-            counts = {k: inputs[k] for k in ("num_items_in_batch", "num_sequences")} | {"loss_type": c.loss_type, "max_completion_length": c.max_completion_length}
-            loss, stats = policy_loss(logps, inputs["old_logps"], inputs["advantages"], mask.long(), c.epsilon, c.epsilon_high, None, c.importance_sampling_level, c.beta,
-                                      inputs["ref_logps"], entropies=entropies, **counts)
+            bare = self.accelerator.unwrap_model(model) if lab else model
+            logps, entropies = trajectory_logps(bare, inputs["input_ids"], inputs["attention_mask"], mask, c.temperature, lab)
+            loss, stats = policy_loss(logps, inputs["old_logps"], inputs["advantages"], mask.long(), c.epsilon, c.epsilon_high,
+                importance_sampling_level=c.importance_sampling_level, beta=c.beta, ref_logps=inputs["ref_logps"], entropies=entropies, loss_type=c.loss_type,
+                max_completion_length=c.max_completion_length, num_items_in_batch=inputs["num_items_in_batch"], num_sequences=inputs["num_sequences"])
             self.note({k: torch.tensor([v]) for k, v in stats.items()})
             return loss
 
@@ -160,7 +166,7 @@ def trajectory_trainer():
             super().log(logs | {k: sum(v) / len(v) for k, v in self.seen.items() if v}, start_time); self.seen.clear()
     return TrajectoryTrainer
 
-# %% ../nbs/16_trajectories.ipynb #8fedbb22
+# %% ../nbs/16_trajectories.ipynb #cfbe412b
 def prepare_trajectories(
     settings: Settings, rows: Sequence[Trajectory], model, tokenizer,
     old_logps: Sequence[Sequence[float]] | None = None,   # one list a row, one number a token of the answer (EOS included)
@@ -173,19 +179,20 @@ def prepare_trajectories(
     start = score_trajectories(model, encoded, tokenizer.pad_token_id, cfg.micro_batch_size, cfg.temperature)
     old = start if old_logps is None else [torch.as_tensor(x, dtype=torch.float32) for x in old_logps]
     for i, (o, s) in enumerate(zip(old, start, strict=True)):
-        if len(o) != len(s): raise ValueError(f"trajectory {i + 1} (problem {rows[i].problem_id}): {len(o)} old log-probabilities for {len(s)} tokens; they come from another tokenizer or another answer")
-    return [e | {"old_logps": o, "ref_logps": s, "advantages": float(a), "reward": r.reward, "informative": not dead[r.group_id], "masked": e["cut"] and cfg.mask_truncated_completions}
-            for e, o, s, a, r in zip(encoded, old, start, advantages, rows)]
+        if len(o) != len(s):
+            raise ValueError(f"trajectory {i + 1} (problem {rows[i].problem_id}): {len(o)} old log-probabilities for {len(s)} tokens; they belong to another tokenizer or answer")
+    return [e | {"old_logps": o, "ref_logps": s, "advantages": float(a), "reward": r.reward, "informative": not dead[r.group_id],
+                 "masked": e["cut"] and cfg.mask_truncated_completions} for e, o, s, a, r in zip(encoded, old, start, advantages, rows)]
 
 def trajectory_config(cfg, out: Path, steps: int, seed: int, gradient_checkpointing: bool = False):   # cfg: GRPO section
     "`transformers.TrainingArguments`."
     from transformers import TrainingArguments
     same = {k: getattr(cfg, k) for k in ("learning_rate", "lr_scheduler_type", "max_grad_norm")}
-    return TrainingArguments(output_dir=str(out), **same, max_steps=steps, per_device_train_batch_size=1, seed=seed, data_seed=seed, logging_steps=1, save_strategy="steps" if cfg.save_steps else "no",
-        save_steps=cfg.save_steps or 500, save_total_limit=1, report_to=[], disable_tqdm=True, remove_unused_columns=False, gradient_checkpointing=gradient_checkpointing,
-        dataloader_pin_memory=torch.cuda.is_available(), logging_nan_inf_filter=False)
+    return TrainingArguments(output_dir=str(out), **same, max_steps=steps, per_device_train_batch_size=1, seed=seed, data_seed=seed,
+        save_strategy="steps" if cfg.save_steps else "no", save_steps=cfg.save_steps or 500, save_total_limit=1, logging_steps=1, logging_nan_inf_filter=False,
+        report_to=[], disable_tqdm=True, remove_unused_columns=False, gradient_checkpointing=gradient_checkpointing, dataloader_pin_memory=torch.cuda.is_available())
 
-# %% ../nbs/16_trajectories.ipynb #b9c82301
+# %% ../nbs/16_trajectories.ipynb #64e995a0
 def train_trajectories(
     settings: Settings,                # its grpo section: prompts_per_step groups a step, micro_batch_size rows at a time, and the objective
     rows: Sequence[Trajectory],
@@ -196,7 +203,7 @@ def train_trajectories(
     log: str | Path | None = None,     # file for the curves
     callbacks: tuple = (),
     old_logps=None, **encode,          # as in `prepare_trajectories`
-) -> dict:                             # steps, groups, trajectories, zero_std (groups), cut (answers), seconds
+) -> dict:                             # steps, groups, trajectories, cut (answers), zero_std (share of trajectories), seconds, history (the log)
     "Offline GRPO on trajectories. Raises `ValueError` for rows that cannot be compared."
     from peft import PeftModel, get_peft_model
     from transformers.trainer_utils import get_last_checkpoint
@@ -216,8 +223,8 @@ def train_trajectories(
         trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if Path(folder).is_dir() else None)
     if log: keep_log(log, trainer.state.log_history)
     if out: save_step(model, tokenizer, out, source)
-    return {"steps": trainer.state.global_step, "groups": len(groups), "trajectories": len(rows), "zero_std": sum(not p["informative"] for p in prepared) / len(rows),
-            "cut": sum(p["cut"] for p in prepared), "seconds": time.perf_counter() - begin, "history": trainer.state.log_history}
+    return {"steps": trainer.state.global_step, "groups": len(groups), "trajectories": len(rows), "cut": sum(p["cut"] for p in prepared),
+            "zero_std": sum(not p["informative"] for p in prepared) / len(rows), "seconds": time.perf_counter() - begin, "history": trainer.state.log_history}
 
 def _checkpoints(out):
     "Folder of the checkpoints: beside the result, where an interrupted run finds it again; else a temporary one."
