@@ -7,7 +7,7 @@ __all__ = ['OLD_NAMES', 'trace_text', 'describe_code', 'reference_traces', 'teac
            'trace_ledger_rows', 'encode_row', 'trace_rows', 'rows_of_step', 'BestRollouts', 'pad_rows', 'response_nll',
            'DualSource', 'dual_source_trainer', 'work', 'stop_at', 'train_dual']
 
-# %% ../nbs/15_dual.ipynb #0e3bc3a6
+# %% ../nbs/15_dual.ipynb #3180dd4e
 import ast, contextlib, json, random
 from collections import Counter
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterable
 from .config import Settings
 from .records import Completion, Problem, Trace, Verdict, atomic_write, extract_code, read_jsonl
 
-# %% ../nbs/15_dual.ipynb #ca82d435
+# %% ../nbs/15_dual.ipynb #87ca3a47
 def trace_text(
     trace: Trace,
     thinking: bool = True,   # with its thinking, where it has any
@@ -24,7 +24,7 @@ def trace_text(
     head = f"<think>\n{trace.thinking.strip()}\n</think>\n\n" if thinking and trace.thinking.strip() else ""
     return head + trace.answer.strip()
 
-# %% ../nbs/15_dual.ipynb #fd133869
+# %% ../nbs/15_dual.ipynb #4f0adc23
 def describe_code(code: str) -> str:
     "What a program does, statement by statement, from its syntax tree; empty where it defines no function."
     names = {ast.For: "loop over", ast.While: "repeat while", ast.If: "distinguish", ast.Return: "return", ast.Assign: "set", ast.AugAssign: "update"}
@@ -42,7 +42,7 @@ def reference_traces(problems: Iterable[Problem]) -> list[Trace]:
     return [Trace(problem_id=p.id, thinking=describe_code(p.reference), answer=f"```python\n{p.reference.strip()}\n```", model="reference")
             for p in problems]
 
-# %% ../nbs/15_dual.ipynb #696f8622
+# %% ../nbs/15_dual.ipynb #e0b5a896
 def teacher_traces(
     settings: Settings,
     problems: list[Problem],
@@ -58,7 +58,7 @@ def teacher_traces(
     from grpo_lab.endpoint import TeacherClient
     return TeacherClient(settings.teacher, journal=journal).traces(problems, settings.teacher.num_samples)
 
-# %% ../nbs/15_dual.ipynb #f8f11cb9
+# %% ../nbs/15_dual.ipynb #bc256757
 def verified_traces(
     traces: list[Trace], problems: list[Problem],
     verifier: Any,                           # with `verify(items) -> list[Verdict]`
@@ -81,7 +81,7 @@ def trace_ledger_rows(traces: list[Trace], problems: list[Problem], verdicts: li
         count[t.problem_id] += 1; rows.append(ledger_row(by[t.problem_id], c, v, model=t.model))
     return rows
 
-# %% ../nbs/15_dual.ipynb #701338e4
+# %% ../nbs/15_dual.ipynb #2e83d94f
 def encode_row(tokenizer, prompt: list[dict], completion: str) -> dict:   # {"ids": list[int], "prompt": int}
     "A prompt and the completion it should have, as token ids."
     from grpo_lab.sft import render_row
@@ -105,7 +105,7 @@ def trace_rows(
         raise ValueError(f"no trace fits: {dict(dropped)}; raise dual.max_thinking_length or dual.max_answer_length, or set dual.thinking=false")
     return rows, dict(dropped)
 
-# %% ../nbs/15_dual.ipynb #55692772
+# %% ../nbs/15_dual.ipynb #c4b28f62
 def rows_of_step(
     n: int,        # rows there are
     k: int,        # rows a step
@@ -120,7 +120,7 @@ def rows_of_step(
         out += fresh; at += n - at % n
     return out
 
-# %% ../nbs/15_dual.ipynb #46f19e07
+# %% ../nbs/15_dual.ipynb #647c4ec1
 class BestRollouts:
     "The student's own verified answers, the best few of each problem."
     def __init__(self, top_k: int = 1, min_reward: float = 1.0):
@@ -142,7 +142,7 @@ class BestRollouts:
         flat = [r for i in range(self.top_k) for name in sorted(self.rows) for r in self.rows[name][i:i + 1]]
         return [flat[i] for i in rows_of_step(len(flat), k, step, seed)]
 
-# %% ../nbs/15_dual.ipynb #d44ef1da
+# %% ../nbs/15_dual.ipynb #02386c98
 def pad_rows(rows: list[dict], pad: int, device: Any = None):   # -> ids, attention mask, score: [B, T]
     "Rows as tensors: padded on the right, responses marked; the mask goes by position, since pad may equal EOS."
     import torch
@@ -165,7 +165,7 @@ def response_nll(
     logits = model(input_ids=ids, attention_mask=mask, logits_to_keep=ids.shape[1] - first + 1, use_cache=False).logits[:, :-1]
     return F.cross_entropy(logits.float().flatten(0, 1), ids[:, first:].masked_fill(~score[:, first:], -100).flatten(), ignore_index=-100, reduction="sum")
 
-# %% ../nbs/15_dual.ipynb #fd766a75
+# %% ../nbs/15_dual.ipynb #dbee7565
 class _Gradients:
     "Part of the trainer: backward passes of the cross-entropies, kept apart from GRPO's."
     def _trained(self) -> list: return [p for p in self.model.parameters() if p.requires_grad]
@@ -198,7 +198,7 @@ class _Gradients:
         scale = self.accelerator.scaler.get_scale() if self.accelerator.scaler is not None else 1.0
         return float(torch.linalg.vector_norm(torch.stack(parts))) / scale if parts else 0.0
 
-# %% ../nbs/15_dual.ipynb #641416cb
+# %% ../nbs/15_dual.ipynb #458970b4
 class _Terms:
     "Part of the trainer: the cross-entropies of one optimiser step."
     def _rows_now(self) -> dict[str, list[dict]]:
@@ -224,12 +224,13 @@ class _Terms:
         self.tokens["trained"] += sum(len(r["ids"]) for r in mine)
         return loss
 
-    def _lab_logps(self) -> bool:
-        "Whether the lab's log-probabilities apply: one process on a CPU (they go around the wrapper that several need), output matrix frozen."
-        one = self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1
-        return one and not self.model.get_output_embeddings().weight.requires_grad
+    def _on_cpu(self) -> bool:
+        "Whether the lab's own ways apply: they go around the wrapper that several processes synchronise through, and cut micro-batches of unequal size."
+        return self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1
 
-# %% ../nbs/15_dual.ipynb #9c04ec3e
+    def _lab_logps(self) -> bool: return self._on_cpu() and not self.model.get_output_embeddings().weight.requires_grad
+
+# %% ../nbs/15_dual.ipynb #6af17fa1
 class _Rollouts:
     "Part of the trainer: what is kept of the rollouts, and what they cost."
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, *args, **kw):
@@ -264,7 +265,7 @@ class _Rollouts:
         self.tokens["trained" if torch.is_grad_enabled() and self.model.training else "scored"] += int(attention_mask.sum())
         return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, *args, **kw)
 
-# %% ../nbs/15_dual.ipynb #61d1fe82
+# %% ../nbs/15_dual.ipynb #75148909
 class _Resume:
     "Part of the trainer: checkpoints."
     def _save_checkpoint(self, model, trial):
@@ -280,7 +281,7 @@ class _Resume:
         file = Path(checkpoint) / "dual.json"
         if file.exists(): doc = json.loads(file.read_text()); self.best.rows, self.tokens = doc["best"], Counter(doc["tokens"])
 
-# %% ../nbs/15_dual.ipynb #ce5dacec
+# %% ../nbs/15_dual.ipynb #67ac87e5
 class DualSource(_Gradients, _Terms, _Rollouts, _Resume):
     "What is added to a GRPO trainer; see `dual_source_trainer`."
     def __init__(self, *args,
@@ -320,7 +321,7 @@ class DualSource(_Gradients, _Terms, _Rollouts, _Resume):
         self._losses["grpo"] = self._losses.get("grpo", 0.0) + out / (self.w["grpo"] or 1.0)
         return out + self._close() if self.accelerator.sync_gradients else out
 
-# %% ../nbs/15_dual.ipynb #085f524a
+# %% ../nbs/15_dual.ipynb #8033eba8
 def _open(self: DualSource) -> None:
     "Begin an optimiser step: the cross-entropies and their gradients."
     self._losses, self._held = {}, []
@@ -348,7 +349,7 @@ def dual_source_trainer(base: type | None = None):
     from grpo_lab.grpo import lab_grpo_trainer
     return type("DualSourceGRPOTrainer", (DualSource, base or lab_grpo_trainer()), {"__doc__": "GRPO + teacher SFT + self SFT, in one optimiser step."})
 
-# %% ../nbs/15_dual.ipynb #ed7117fd
+# %% ../nbs/15_dual.ipynb #91c3fd9b
 def work(tokens: dict[str, int]) -> int:
     "Work in forward passes of one token: trained tokens count three, sampled, prompt and scored ones count one."
     return 3 * tokens.get("trained", 0) + sum(tokens.get(k, 0) for k in ("sampled", "prompt", "scored"))
@@ -362,7 +363,7 @@ def stop_at(budget: int):
             if work(self.trainer.tokens) >= budget: control.should_training_stop = True
     return Budget()
 
-# %% ../nbs/15_dual.ipynb #7f8bc92c
+# %% ../nbs/15_dual.ipynb #ac0a0261
 def train_dual(
     settings: Settings,
     problems: list[Problem],          # training problems
@@ -392,7 +393,7 @@ def train_dual(
     return {**result, "traces": len(rows), **({"traces_dropped": dropped} if dropped else {}), **{f"tokens_{k}": n for k, n in t.tokens.items()},
             "work": work(t.tokens), "self_kept": len(t.best)}
 
-# %% ../nbs/15_dual.ipynb #5030297c
+# %% ../nbs/15_dual.ipynb #bff65d79
 OLD_NAMES = {  # as commonly named -> ours
     "grpo_weight": "dual.w_grpo", "teacher_sft_weight": "dual.w_teacher", "self_sft_weight": "dual.w_self",
     "self_sft_top_k": "dual.top_k", "self_sft_min_reward": "dual.min_reward", "use_thinking": "dual.thinking",

@@ -206,16 +206,16 @@ def _mean(values: list[float]) -> float:
 def passes(
     rows,                                   # ledger rows of the problems that count, e.g. `heldout(df)`
     k: Iterable[int] = (1, 5, 10, 25, 50, 100),
-    confidence: float = 0.95, draws: int = 2000, seed: int = 0,
+    confidence: float = 0.95, seed: int = 0,
 ):   # -> pandas.DataFrame, one row a model: problems, samples (fewest of a problem), pass@k, pass@k_low, pass@k_high
-    "pass@k of every model, with a bootstrap interval over problems."
+    "pass@k of every model, with an interval over problems (see `interval`: bootstrap, or Wilson where all are 0 or 1)."
     import pandas as pd
     p, out = per_problem(rows), {}
     for step in step_order(p.index.get_level_values(0)):
         q = p.loc[step]; out[step] = {"problems": len(q), "samples": int(q.n.min())}
         for j in k:
             known = j <= q.n.min(); values = [pass_at_k(int(n), int(c), j) for n, c in zip(q.n, q.c)] if known else []
-            low, high = bootstrap(values, confidence, draws, seed)
+            low, high = interval(values, confidence, seed)
             out[step] |= {f"pass@{j}": _mean(values), f"pass@{j}_low": low, f"pass@{j}_high": high}
     return pd.DataFrame.from_dict(out, orient="index").rename_axis("step")
 
