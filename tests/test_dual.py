@@ -242,15 +242,17 @@ from pathlib import Path
 out, folder = Path(sys.argv[1]), Path(sys.argv[2])
 from grpo_lab.student import quiet_libraries
 quiet_libraries()
-trainer = t.make.__wrapped__(folder, out)(micro=4, sampler="generate")
-t.first = t.first_gradient(trainer)
+make = t.make.__wrapped__(folder, out)
+trainer = make(micro=4, sampler="generate")
+first = t.first_gradient(trainer)
+imitated = t.first_gradient(make(micro=4, sampler="generate", w_grpo=0, w_self=0))
 rank = trainer.accelerator.process_index
-torch.save({{"gradient": t.first, "best": trainer.best.rows, "world": trainer.accelerator.num_processes, "tokens": dict(trainer.tokens)}}, out / f"{{rank}}.pt")
+torch.save({{"gradient": first, "imitated": imitated, "best": trainer.best.rows, "world": trainer.accelerator.num_processes, "tokens": dict(trainer.tokens)}}, out / f"{{rank}}.pt")
 """
 
 
 @pytest.mark.slow
-def test_two_processes_agree(folder, tmp_path):
+def test_two_processes_agree(make, folder, tmp_path):
     "Two processes over gloo: both get the same gradient, its cross-entropy part is that of one process, and both keep the same answers."
     script = tmp_path / "worker.py"
     script.write_text(WORKER.format(tests=str(Path(__file__).parent)))
@@ -260,6 +262,8 @@ def test_two_processes_agree(folder, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     a, b = (torch.load(tmp_path / f"{i}.pt", weights_only=False) for i in (0, 1))
     assert a["world"] == 2 and torch.allclose(a["gradient"], b["gradient"], atol=1e-7) and a["best"] == b["best"] and a["gradient"].norm() > 1e-3
+    alone = first_gradient(make(w_grpo=0, w_self=0))      # the same rows, in one process
+    assert all(torch.allclose(x["imitated"], alone, rtol=1e-4, atol=1e-7) for x in (a, b))
 
 
 @pytest.mark.slow
