@@ -8,7 +8,7 @@ Needs a server (any OpenAI-compatible one) and a finished run, of which the prog
     mbpp       worked answers to training problems, each judged by the problem's own asserts
 
 Killed or out of time (--seconds, for each part), it goes on from the journal when it is started again. Replies that were never obtained are counted
-as such and are in no share. Writes benchmarks/results/teacher_model.json.
+as such and are in no share. Writes benchmarks/results/teacher_qwen.json.
 """
 import argparse
 import datetime
@@ -101,7 +101,7 @@ def main():
     p.add_argument("--max-tokens", type=int, default=600); p.add_argument("--concurrency", type=int, default=4)
     p.add_argument("--response-format", default="json_schema"); p.add_argument("--seconds", type=float, default=0, help="deadline of each part; 0: none")
     p.add_argument("--label", default="{}", help="JSON with what made the replies: weights, quantisation, server")
-    p.add_argument("--only", choices=["circuits", "mbpp"]); p.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "teacher_model.json"))
+    p.add_argument("--only", choices=["circuits", "mbpp"]); p.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "teacher_qwen.json"))
     o = p.parse_args()
     from grpo_lab.config import Settings
     from grpo_lab.runs import versions
