@@ -41,7 +41,7 @@ def start(made, outputs, *more, env=None, **kw):
 def whole(made, outputs, *more, code=0, **kw):
     "A run to its end, of whichever kind."
     process = start(made, outputs, *more, **kw)
-    out, err = process.communicate(timeout=1200)
+    out, err = process.communicate(timeout=3600)
     assert process.returncode == code, err[-3000:]
     return Run(Path(outputs) / RUN), err
 
