@@ -35,6 +35,12 @@ def humaneval():
     except FileNotFoundError as e: pytest.skip(str(e))
 
 
+def failing(judge, problems):
+    "Problems whose reference fails; one that ran out of time on a busy machine is asked again."
+    for _ in range(3): problems = [p for p, v in zip(problems, judge.verify([(p, p.reference) for p in problems])) if not v.clean]
+    return [p.id for p in problems]
+
+
 # ---------------------------------------------------------------- starter
 
 def test_shipped_files_are_what_the_sources_make(tmp_path):
@@ -102,9 +108,9 @@ def toothless(judge, problems, n):
 
 def test_a_sample_of_references_and_of_wrong_programs(judge):
     some = STARTER[::12]
-    assert [p.id for p, v in zip(some, judge.verify([(p, p.reference) for p in some])) if not v.clean] == []
+    assert failing(judge, some) == []
     timed = [p.model_copy(update={"tests": p.spec["timed"]}) for p in STARTER if "timed" in p.spec][::6]
-    assert [p.id for p, v in zip(timed, judge.verify([(p, p.reference) for p in timed])) if not v.clean] == []
+    assert failing(judge, timed) == []
     assert toothless(judge, some[::2], 2)[0] <= 0.1
     tables = judge.verify([(p, table(p)) for p in some])
     assert all(v.passed >= 1 and v.passed / v.total <= 0.5 for v in tables), [(p.id, v.passed, v.total) for p, v in zip(some, tables)]
@@ -112,9 +118,9 @@ def test_a_sample_of_references_and_of_wrong_programs(judge):
 
 @pytest.mark.slow
 def test_all_references_and_many_wrong_programs(judge):
-    assert [p.id for p, v in zip(STARTER, judge.verify([(p, p.reference) for p in STARTER])) if not v.clean] == []
+    assert failing(judge, STARTER) == []
     timed = [p.model_copy(update={"tests": p.spec["timed"]}) for p in STARTER if "timed" in p.spec]
-    assert [p.id for p, v in zip(timed, judge.verify([(p, p.reference) for p in timed])) if not v.clean] == []
+    assert failing(judge, timed) == []
     share, passed = toothless(judge, STARTER, 3)
     assert share <= 0.05, passed
 
@@ -160,11 +166,16 @@ def test_mbpp_by_the_official_split():
     assert len(few.load()) == 377 and [m["role"] for m in few.messages(few.load()[0])] == ["system"] + ["user", "assistant"] * 3 + ["user"]
 
 
+@pytest.mark.slow
+def test_all_references_of_humaneval_pass(humaneval, judge):
+    assert failing(judge, humaneval) == []
+
+
 @needs_mbpp
 @pytest.mark.slow
-def test_mbpp_references_pass(judge):
-    problems = tasks.load_mbpp(None, MBPP); wrong = [p.id for p, v in zip(problems, judge.verify([(p, p.reference) for p in problems])) if not v.clean]
-    assert len(wrong) <= 0.01 * len(problems), wrong
+@pytest.mark.parametrize("subset", ["full", "sanitized"])
+def test_all_references_of_mbpp_pass(judge, subset):
+    assert failing(judge, tasks.load_mbpp(None, MBPP, subset)) == []
 
 
 def test_mbpp_says_the_two_ways_to_get_it(tmp_path, monkeypatch):
