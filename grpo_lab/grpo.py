@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['regroup', 'lab_grpo_trainer', 'grpo_config', 'order_problems', 'ledger_writer', 'train_grpo']
 
-# %% ../nbs/14_grpo.ipynb #bbc63e19
+# %% ../nbs/14_grpo.ipynb #39d81a5b
 import json, time
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from .config import GRPO, Settings
 from .ledger import REWARD_PREFIX, Ledger, ledger_row
 from .records import Completion, Problem, Verdict
 
-# %% ../nbs/14_grpo.ipynb #1a0bdf64
+# %% ../nbs/14_grpo.ipynb #07762a67
 def regroup(
     batches: list[dict],        # TRL's micro-batches of one optimiser step: tensors [rows, ...], and scalars that all share
     rows: int,                  # rows a micro-batch at most
@@ -41,7 +41,7 @@ def _narrow(batch: dict) -> dict:
         out[k] = v
     return out
 
-# %% ../nbs/14_grpo.ipynb #16fe2349
+# %% ../nbs/14_grpo.ipynb #db6a7886
 def lab_grpo_trainer():
     "The lab's subclass of `trl.GRPOTrainer` (made on first use: importing TRL takes seconds)."
     from trl import GRPOTrainer
@@ -103,7 +103,7 @@ def lab_grpo_trainer():
             return logps, entropy if compute_entropy else None, None
     return LabGRPOTrainer
 
-# %% ../nbs/14_grpo.ipynb #d87a2494
+# %% ../nbs/14_grpo.ipynb #10f874b3
 def grpo_config(
     cfg: GRPO, out: Path, seed: int,
     gradient_checkpointing: bool = False,
@@ -118,7 +118,7 @@ def grpo_config(
         use_vllm=cfg.sampler == "vllm", vllm_mode=cfg.vllm_mode, logging_steps=1, save_strategy="steps" if cfg.save_steps else "no", save_steps=cfg.save_steps or 500, save_total_limit=1, report_to=[], disable_tqdm=True,
         gradient_checkpointing=gradient_checkpointing, dataloader_pin_memory=torch.cuda.is_available(), logging_nan_inf_filter=False)
 
-# %% ../nbs/14_grpo.ipynb #ad41eca5
+# %% ../nbs/14_grpo.ipynb #ae5037b6
 def order_problems(
     problems: list[Problem], steps: int,   # optimiser steps
     cfg: GRPO, seed: int,
@@ -127,14 +127,14 @@ def order_problems(
     "The problems of every step in a row; whole passes are shuffled by `seed`."
     import random
     from grpo_lab.tasks import CurriculumSampler
-    if cfg.curriculum == "difficulty": return [problems[i] for i in CurriculumSampler([p.spec.get("difficulty", 1) for p in problems], steps, cfg.prompts_per_step, seed=seed)]
+    if cfg.curriculum == "difficulty": return [problems[i] for i in CurriculumSampler([p.spec.get("difficulty", 1) for p in problems], steps, cfg.prompts_per_step, cfg.curriculum_start, cfg.curriculum_end, cfg.curriculum_pacing, seed)]
     rng, need, out = random.Random(seed), steps * cfg.prompts_per_step, []
     if cfg.curriculum == "unsolved": problems = [p for p in problems if p.id not in solved] or problems
     while len(out) < need:
         turn = list(problems); rng.shuffle(turn); out += turn
     return out[:need]
 
-# %% ../nbs/14_grpo.ipynb #2d080253
+# %% ../nbs/14_grpo.ipynb #35d6b1d0
 def ledger_writer(ledger: Ledger, stage: str, rewards, num_generations: int):
     "A function for `on_batch`: one ledger part an optimiser step. `rewards` is a `grpo_lab.rewards.RewardFunctions`."
     def write(trainer, inputs, out):
@@ -148,7 +148,7 @@ def ledger_writer(ledger: Ledger, stage: str, rewards, num_generations: int):
         ledger.write(stage, rows, f"step-{step:06d}" + (f"-{n}" if n else ""))
     return write
 
-# %% ../nbs/14_grpo.ipynb #0f94e05c
+# %% ../nbs/14_grpo.ipynb #1bcdfa14
 def train_grpo(
     settings: Settings,
     problems: list[Problem],          # training problems

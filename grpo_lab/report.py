@@ -240,12 +240,14 @@ def picture_key(code: str, netlist: str, boxes: list) -> str: return digest(code
 def netlists(settings: dict) -> dict[str, str]:
     "Trusted netlist of every problem, by id; empty where the problem set is not at hand."
     try:
-        from grpo_lab.circuits import load_problems
-        return {p.id: p.spec.get("netlist", "") for p in load_problems(path=settings.get("data") or None)}
+        from grpo_lab.config import Settings
+        from grpo_lab.tasks import open_task
+        return {p.id: p.spec.get("netlist", "") for p in open_task(Settings.model_validate(settings)).load()}
     except Exception: return {}
 
 def draw_examples(run_dir: str | Path, shown: list[dict], settings: dict) -> str:   # why pictures are missing, else ""
     "Put a picture into every attempt that has a layout."
+    if settings.get("task", "circuits") != "circuits": return ""
     known = netlists(settings); built = [(e, c) for e in shown for c in e["columns"] if c["verdict"] in ("clean", "dirty") and c["code"]]
     if not built: return ""
     if not known: return "The problem set is not at hand, so layouts are not drawn."
