@@ -68,7 +68,7 @@ def _figure(width: float, height: float):
 def _title(ax, text: str) -> None:
     "Say what the picture shows: over the whole figure where the axes are alone in it, else over the axes."
     fig = ax.figure; alone = getattr(fig, "alone", False); width = fig.get_size_inches()[0] * (1 if alone else ax.get_position().width)
-    lines = "\n".join(textwrap.wrap(text, max(24, int(width * 11.4))))
+    lines = "\n".join(textwrap.wrap(text, max(24, int(width * 10.8))))
     if alone: fig.suptitle(lines, x=0.012, ha="left", fontsize=11, fontweight="bold", color=ax.title.get_color())
     else: ax.set_title(lines, loc="left")
 

@@ -10,7 +10,7 @@ __all__ = ['TEXTS', 'FILTERS', 'MOST', 'CSS', 'NORMALISATIONS', 'RUN_COLOURS', '
            'reading_html', 'settings_that_differ', 'last_step', 'compare_table', 'plot_runs', 'plot_comparison',
            'status_html']
 
-# %% ../nbs/27_views.ipynb #7cbb3d44
+# %% ../nbs/27_views.ipynb #915c4f18
 import html, json, math, os, re
 from pathlib import Path
 from typing import Any, Iterable, Sequence
@@ -19,7 +19,7 @@ from .evaluate import _column, heldout, paired, percent, step_label, step_order,
 from .ledger import COLUMNS, REWARD_PREFIX
 from .report import _reading, _stem, cell, difference, flat, highlight
 
-# %% ../nbs/27_views.ipynb #fb6212ce
+# %% ../nbs/27_views.ipynb #f636eab1
 TEXTS = ("prompt", "completion", "code", "log", "error_details")      # long: read on demand
 
 def _short(name: str) -> bool: return name not in TEXTS and (name in COLUMNS or name.startswith(REWARD_PREFIX))
@@ -43,7 +43,7 @@ class Rows:
         good = [(p, t) for p, (_, t) in self.parts.items() if not isinstance(t, str)]
         self._places = [(p, t.num_rows) for p, t in good]; self.frame = as_frame([t for _, t in good]); return True
 
-# %% ../nbs/27_views.ipynb #96355909
+# %% ../nbs/27_views.ipynb #7b96825f
 def _pool():
     from concurrent.futures import ThreadPoolExecutor
     return ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1)))
@@ -67,7 +67,7 @@ def _settle(table):               # -> the same table in the ledger's types; col
         table = table.set_column(i, name, column)
     return table
 
-# %% ../nbs/27_views.ipynb #285120a9
+# %% ../nbs/27_views.ipynb #8feefeb5
 def as_frame(tables: list):       # -> pandas.DataFrame with every short column, and `verdict`; repeated strings as categories
     "One frame of all parts."
     import pandas as pd, pyarrow as pa
@@ -82,7 +82,7 @@ def as_frame(tables: list):       # -> pandas.DataFrame with every short column,
     df = pd.concat([df, pd.DataFrame({n: pd.Series(pd.NA, index=df.index, dtype=COLUMNS[n][0]) for n in names if n not in df})], axis=1)
     return df.assign(verdict=pd.Categorical(plots.verdicts(df), list(plots.OUTCOME_COLOURS)))
 
-# %% ../nbs/27_views.ipynb #c88d9fa8
+# %% ../nbs/27_views.ipynb #d8a22234
 from .records import atomic_write
 
 def _place(rows: Rows, i: int) -> tuple[str, int]:
@@ -120,7 +120,7 @@ def search(
         lower = pc.utf8_lower(pa.chunked_array(chunks, pa.large_string())); rows._texts[column] = lower.combine_chunks() if lower.num_chunks > 64 else lower
     return np.asarray(pc.fill_null(pc.match_substring(rows._texts[column], text.lower()), False))
 
-# %% ../nbs/27_views.ipynb #fd91e7b8
+# %% ../nbs/27_views.ipynb #ee3d8834
 class View:
     "A run folder, read for looking at."
     def __init__(self, folder: str | os.PathLike): self.dir = Path(folder); self.rows = Rows(self.dir / "ledger")
@@ -156,7 +156,7 @@ def open_view(
         if not folder.is_dir(): raise FileNotFoundError(f"there is no run '{run}' in {root} (there: {have})")
     return View(folder)
 
-# %% ../nbs/27_views.ipynb #06979a8d
+# %% ../nbs/27_views.ipynb #25910ab0
 FILTERS = ("stage", "model", "iteration", "step", "family", "verdict", "problem_id", "split")
 
 def choices(df, column: str) -> list:
@@ -189,7 +189,7 @@ def choose(
     else: v = pd.to_numeric(key, errors="coerce").astype("Float64").to_numpy(float, na_value=np.nan)
     return at[np.argsort(-v if descending else v, kind="stable")]
 
-# %% ../nbs/27_views.ipynb #bf50b988
+# %% ../nbs/27_views.ipynb #d314f2ef
 MOST = 20_000       # characters of one text that a page shows
 
 def esc(text: Any, most: int = MOST) -> str:
@@ -211,7 +211,7 @@ CSS = f"""<style>.glab{{color:{_INK['ink']};font-size:13px;line-height:1.45;max-
 def page(*parts: str) -> str: return f'<div class="glab">{"".join(parts)}</div>'
 def note(text: str) -> str: return f'<p class="muted">{esc(text)}</p>'
 
-# %% ../nbs/27_views.ipynb #0f404a6c
+# %% ../nbs/27_views.ipynb #22578619
 def badge(verdict: str) -> str:
     "A verdict in its colour."
     return f'<span class="badge" style="background:{plots.OUTCOME_COLOURS.get(verdict, plots.HUES["grey"])}">{esc({"dirty": "with errors"}.get(verdict, str(verdict).replace("_", " ")))}</span>'
@@ -235,7 +235,7 @@ def diff_html(old: str, new: str, most: int = 200) -> str:
     mark = {"del": "− ", "add": "+ ", "same": "  ", "cut": "… "}
     return "<pre>" + "".join(f'<span class="{d["kind"]}">{mark[d["kind"]]}' + "".join(f"<b>{esc(t)}</b>" if changed else esc(t) for t, changed in d["pieces"]) + "</span>" for d in difference(old[:MOST], new[:MOST], most)) + "</pre>"
 
-# %% ../nbs/27_views.ipynb #9e25f311
+# %% ../nbs/27_views.ipynb #9ae60fa1
 def errors_of(d: dict) -> list[dict]:            # kind, rule, description, count, boxes (um)
     "The errors of a row's `error_details`; [] where there are none or they are damaged."
     try: items = json.loads(d.get("error_details") or "[]")
@@ -263,7 +263,7 @@ def completion_html(
     if d.get("log"): parts += [f"<h4>Log</h4><pre>{esc(d['log'])}</pre>"]
     return page(*parts)
 
-# %% ../nbs/27_views.ipynb #6cb44b5f
+# %% ../nbs/27_views.ipynb #f4045de3
 def steps_of(df, stage: str) -> list[int]:
     "Optimiser steps of a stage that have rows."
     rows = df[(_column(df, "stage") == stage).fillna(False).to_numpy(bool)]
@@ -290,7 +290,7 @@ def tone(x: float, low: float, high: float) -> str:
     stops = [plots.HUES["vermillion"], plots.HUES["orange"], "#E8D9A0", plots.HUES["green"]]; w = 3 * min(1.0, max(0.0, (x - low) / (high - low) if high > low else .5)); k = min(2, int(w))
     a, b = (plots._rgb(c) for c in stops[k:k + 2]); return "#" + "".join(f"{round(255 * (p + (q - p) * (w - k))):02x}" for p, q in zip(a, b))
 
-# %% ../nbs/27_views.ipynb #df759c93
+# %% ../nbs/27_views.ipynb #b542ffe6
 NORMALISATIONS = {   # name: arguments of `group_advantages`
     "group, sample deviation (TRL's default)": {}, "group, population deviation": {"ddof": 0}, "no scaling (Dr. GRPO)": {"scale": "none"}, "batch deviation": {"scale": "batch"},
     "leave one out (RLOO)": {"scale": "none", "baseline": "leave_one_out"}, "leave one out, group deviation": {"baseline": "leave_one_out"}}
@@ -315,7 +315,7 @@ def playground(text: str):           # groups on lines of their own, rewards sep
     if len(rewards) > 512: raise ValueError(f"{len(rewards)} rewards; at most 512 here")
     return pd.DataFrame({how: normalised(rewards, groups, how) for how in NORMALISATIONS}, index=pd.MultiIndex.from_arrays([groups, rewards], names=["group", "reward"]))
 
-# %% ../nbs/27_views.ipynb #7b17f0df
+# %% ../nbs/27_views.ipynb #98d14b32
 def with_normalisation(df, how: str, stage: str = "3_grpo"):    # -> pandas.DataFrame: the rows of the stage that belong to an optimiser step, `advantage` replaced
     "What the advantages of a run would have been under another normalisation; each optimiser step is a batch."
     import pandas as pd
@@ -323,7 +323,7 @@ def with_normalisation(df, how: str, stage: str = "3_grpo"):    # -> pandas.Data
     for _, r in rows.groupby(_column(rows, "step").astype("Int64"), sort=True): parts.append(pd.Series(normalised(_column(r, "reward").tolist(), _column(r, "group_id").astype(str).tolist(), how), index=r.index))
     return rows.assign(advantage=pd.concat(parts).reindex(rows.index).astype("Float64"))
 
-# %% ../nbs/27_views.ipynb #62455469
+# %% ../nbs/27_views.ipynb #1dd4f6c2
 def words_of(text: Any) -> list[str]:
     "Words, numbers, single marks and white space; joined they are the text."
     return re.findall(r"\w+|\s+|[^\w\s]", text) if isinstance(text, str) else []
@@ -353,7 +353,7 @@ def pushes_html(texts: Sequence[Any], advantages: Sequence[float], labels: Seque
     word = lambda w, p: f'<span style="background:{shade(p)}" title="push {p:+.2f}">{esc(w)}</span>' if abs(p) > 1e-3 else esc(w)
     return "".join(f"<p><b>{esc(labels[k] if k < len(labels) else f'sample {k}')}</b></p><pre>{''.join(word(w, p) for w, p in s)}</pre>" for k, s in enumerate(found)) or note("no group")
 
-# %% ../nbs/27_views.ipynb #1769c05e
+# %% ../nbs/27_views.ipynb #b251e866
 def readings(run_dir: str | Path, df):    # -> pandas.DataFrame: iteration, file, issues (number), types, first (title), before, after (verdicts), path
     "Every feedback file of a run; those that cannot be read are left out."
     import pandas as pd
@@ -380,13 +380,13 @@ def reading_html(run_dir: str | Path, df, reading: dict) -> str:   # reading: a 
                 f"<table><tr><th>issue</th><th>problem</th><th>reason</th><th>fix</th></tr>{rows}</table>" if issues else note("The teacher found nothing wrong."), note(f"{r['more']} more issues in the file") if r["more"] else "",
                 '<div class="two"><div><h4>From the student\'s program to the fixed one</h4>', diff_html(r["program"], str(doc.get("fixed_code", ""))), f"</div><div><h4>What iteration {reading['iteration'] + 1} wrote</h4>", code_html(after) if after is not None else note("There is no next iteration yet, or it skipped this problem."), "</div></div>")
 
-# %% ../nbs/27_views.ipynb #4a02b605
+# %% ../nbs/27_views.ipynb #dea36bc9
 def settings_that_differ(manifests: dict[str, dict]):      # run -> manifest; -> pandas.DataFrame: index setting, a column a run
     "Settings (and seed, profile, commit) that are not the same in all runs."
     import pandas as pd
     docs = {r: {**flat(m.get("settings") if isinstance(m.get("settings"), dict) else {}), **{k: m.get(k) for k in ("task", "profile", "seed", "git_commit")}} for r, m in manifests.items()}
     names = [k for k in dict.fromkeys(k for d in docs.values() for k in d) if k not in ("outputs", "data", "layout.python")]
-    text = lambda v: "–" if v is None else v[:60] if isinstance(v, str) else json.dumps(v, default=str)[:60]
+    text = lambda v: "–" if v is None else v[:12] if isinstance(v, str) and re.fullmatch("[0-9a-f]{40}", v) else v[:60] if isinstance(v, str) else json.dumps(v, default=str)[:60]
     rows = {k: {r: text(d.get(k)) for r, d in docs.items()} for k in names if len({json.dumps(d.get(k), default=str) for d in docs.values()}) > 1}
     return pd.DataFrame([list(v.values()) for v in rows.values()], index=pd.Index(list(rows), name="setting"), columns=list(docs))
 
@@ -409,7 +409,7 @@ def compare_table(frames: dict[str, Any], seed: int = 0):  # run -> ledger; -> p
         rows.append(row)
     return pd.DataFrame(rows, columns=["run", "step", "problems", "clean", "clean_low", "clean_high", "points more", "from (points)", "to (points)", "won", "lost", "p"]).set_index("run").dropna(axis=1, how="all")
 
-# %% ../nbs/27_views.ipynb #c560bde1
+# %% ../nbs/27_views.ipynb #081b09bf
 RUN_COLOURS = [plots.HUES[h] for h in ("blue", "vermillion", "green", "purple", "orange", "sky", "yellow", "grey")]
 
 @plots.picture(6.8, 3.4)
@@ -438,7 +438,7 @@ def plot_comparison(ax, frames: dict):
     moves = t.dropna(subset=["points more"]) if "points more" in t else t[:0]; real = moves[(moves["from (points)"] > 0) | (moves["to (points)"] < 0)] if len(moves) else moves
     plots._title(ax, f"{len(t)} runs: {percent(t.clean.min())} to {percent(t.clean.max())} clean" + ("" if not len(moves) else f"; {len(real)} of {len(moves)} {'differs' if len(real) == 1 else 'differ'} from {t.index[0]} by more than chance" if len(real) else f"; none differs from {t.index[0]} by more than chance"))
 
-# %% ../nbs/27_views.ipynb #f517b4e9
+# %% ../nbs/27_views.ipynb #a50d2ab4
 def status_html(view: View) -> str:
     "State, time, what is being done now, errors, remarks."
     import datetime
