@@ -59,18 +59,20 @@ def spent(replies):
 
 def circuits(settings, o):
     from grpo_lab.endpoint import open_teacher
+    from grpo_lab.teacher import clean_code
     from grpo_lab.verify import open_verifier
     programs, problems = programs_of(o.run, o.programs)
     teacher = open_teacher(settings, o.journal, examples=problems)
     readings = teacher.feedback_many(programs)
     got = [(p, r) for p, r in zip(programs, readings) if r.feedback is not None]
-    with open_verifier(settings) as verifier: verdicts = verifier.verify([(p.problem, r.feedback.fixed_code) for p, r in got])
+    fixed = [clean_code(r.feedback.fixed_code, p.problem.entry_point)[0] for p, r in got]      # as the conversion to training rows does it
+    with open_verifier(settings) as verifier: verdicts = verifier.verify([(p.problem, code) for (p, _), code in zip(got, fixed)])
     replied = [r for r in readings if not r.reply.error]
     return {"programs": len(programs), "answered": len(replied), "examples_shown": [p.id for p in teacher.examples],
             "valid_feedback": share(len(got), len(replied)), "read": dict(Counter(r.how for _, r in got)), "asked_again": sum(r.asked_again for r in readings),
             "set_aside": dict(teacher.set_aside), "issues": sum(len(r.feedback.analysis) for _, r in got),
             "fixed_code_status": dict(Counter(v.status for v in verdicts)), "fixed_code_verifies": share(sum(v.clean for v in verdicts), len(got)),
-            "fixed_code_is_the_reference": sum(r.feedback.fixed_code.split() == p.problem.reference.split() for p, r in got),
+            "fixed_code_is_the_reference": sum(code.split() == p.problem.reference.split() for (p, _), code in zip(got, fixed)),
             "verified": sorted(p.problem.id for (p, _), v in zip(got, verdicts) if v.clean), "spent": spent([r.reply for r in replied])}
 
 

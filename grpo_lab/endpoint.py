@@ -9,7 +9,7 @@ __all__ = ['FORMAT', 'LIBRARY', 'Request', 'request_body', 'request_key', 'retry
            'read_reply', 'FeedbackClient', 'TeacherClient', 'task_messages', 'open_teacher', 'pick_examples',
            'save_readings']
 
-# %% ../nbs/19_endpoint.ipynb #337defba
+# %% ../nbs/19_endpoint.ipynb #97cffa13
 import asyncio, contextlib, email.utils, json, os, random, re, threading, time
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from .config import Settings, Teacher
 from .records import Feedback, Problem, Trace, Verdict, atomic_write, digest
 from .replies import Journal, Reply, Unusable, parse_feedback, read_body
 
-# %% ../nbs/19_endpoint.ipynb #bb174f7d
+# %% ../nbs/19_endpoint.ipynb #f49f86e4
 @dataclass(frozen=True)
 class Request:
     "One question."
@@ -40,7 +40,7 @@ def request_key(body: dict[str, Any], sample: int = 0) -> str:
     "Content key of a request."
     return digest(json.dumps(body, sort_keys=True, ensure_ascii=False), str(sample))
 
-# %% ../nbs/19_endpoint.ipynb #66b98cc8
+# %% ../nbs/19_endpoint.ipynb #70aae194
 def retry_after(headers: Any, now: float | None = None) -> float | None:
     "Seconds the server asks to wait (RFC 9110, 10.2.3: a number or an HTTP date); None: it says nothing that can be read."
     text = (headers.get("retry-after") or "").strip()
@@ -54,7 +54,7 @@ def wait_before(cfg: Teacher, retry: int, asked: float | None, rng: random.Rando
     own = min(cfg.max_backoff, cfg.backoff * 2 ** min(retry, 60)) * (1 - rng.random() / 2)
     return own if asked is None else asked + rng.random() * cfg.backoff
 
-# %% ../nbs/19_endpoint.ipynb #6881619b
+# %% ../nbs/19_endpoint.ipynb #2eed87f9
 class TeacherError(RuntimeError):
     "The endpoint cannot be used as it is set; the message says what to mend."
 
@@ -70,7 +70,7 @@ def key_of(cfg: Teacher) -> str:
     "The key, from the environment only; local servers want none."
     return os.environ.get(cfg.api_key_env, "").strip()
 
-# %% ../nbs/19_endpoint.ipynb #6ebf6f39
+# %% ../nbs/19_endpoint.ipynb #83897c64
 def check_endpoint(cfg: Teacher) -> None:
     "Raises `ValueError` naming the setting that an endpoint still needs."
     for name, example in (("base_url", "http://127.0.0.1:8000/v1"), ("model", "Qwen/Qwen2.5-Coder-32B-Instruct")):
@@ -81,7 +81,7 @@ def check_endpoint(cfg: Teacher) -> None:
         raise ValueError("teacher.base_url must hold no key or password, for settings are written into the run folder: "
                          f"put it into the environment variable {cfg.api_key_env}")
 
-# %% ../nbs/19_endpoint.ipynb #46db84fc
+# %% ../nbs/19_endpoint.ipynb #39ba3417
 def run_in_thread(
     make: Callable[[], Coroutine],     # makes the coroutine
     tick: Callable[[], None],          # called here, in the caller's thread, some times a second
@@ -103,7 +103,7 @@ def run_in_thread(
     if "error" in box: raise box["error"]
     return box["result"]
 
-# %% ../nbs/19_endpoint.ipynb #932a9202
+# %% ../nbs/19_endpoint.ipynb #b1527e56
 @dataclass
 class _Job:
     "A request on its way."
@@ -138,7 +138,7 @@ class ReplyClient:
             raw = await sdk.chat.completions.with_raw_response.create(model=job.body["model"], messages=job.body["messages"], extra_body=rest)
             return read_body(raw.http_response.content, raw.headers.get("content-type", ""))
 
-# %% ../nbs/19_endpoint.ipynb #70e53f0e
+# %% ../nbs/19_endpoint.ipynb #20603a3f
 def _words(client: ReplyClient, e: Exception) -> str:
     "An exception in one line, without the key should the server have repeated it."
     from openai import APIConnectionError, APIStatusError
@@ -155,7 +155,7 @@ def _kind(e: Exception) -> str:
     if isinstance(e, (TimeoutError, APITimeoutError)): return "timeout"
     return "connection" if isinstance(e, APIConnectionError) else str(e).split(" (")[0].split(":")[0]
 
-# %% ../nbs/19_endpoint.ipynb #2ae5ea28
+# %% ../nbs/19_endpoint.ipynb #c1322518
 class PatientClient(ReplyClient):
     "Adds patience: one request is sent until there is an answer, or a reason why there will be none."
     async def _reply(self, sdk, job: _Job) -> Reply:
@@ -191,7 +191,7 @@ class PatientClient(ReplyClient):
             raise TeacherError(f"nothing answers at teacher.base_url={self.cfg.base_url}: start the server, or correct the address ({_words(self, e)})")
         return f"gave up after {retry + 1} attempts: {_words(self, e)}"
 
-# %% ../nbs/19_endpoint.ipynb #729bed00
+# %% ../nbs/19_endpoint.ipynb #cc7e89fe
 class Client(PatientClient):
     "Adds `ask`: many requests, a bounded number at a time."
     def ask(self,
@@ -231,11 +231,11 @@ class Client(PatientClient):
             except TimeoutError: pass                                    # the deadline: what has no reply gets one that says so
             except BaseExceptionGroup as g: raise g.exceptions[0] from None
 
-# %% ../nbs/19_endpoint.ipynb #732da71c
+# %% ../nbs/19_endpoint.ipynb #fd953bc4
 FORMAT = """Answer with one JSON object and nothing else:
 {"filename": "<the file's name>",
  "analysis": [{"issue": "<what, in one line>", "explanation": {"problem": "<what is there, with its line>", "reason": "<why it is wrong>", "fix": "<what to do>"}}],
- "fixed_code": "<the whole corrected program>"}"""
+ "fixed_code": "<the whole corrected program, plain Python without a fence>"}"""
 
 def feedback_format(cfg: Teacher) -> dict | None:
     "`response_format` of a request for feedback, by setting."
@@ -253,7 +253,7 @@ def findings(verdict: Verdict) -> str:
     lines += [f"{d['kind']} {d.get('rule')} x{d.get('count', 1)}: {d.get('description', '')}" for d in shown]
     return "\n".join([*lines, verdict.log.strip()[-400:]]).strip()
 
-# %% ../nbs/19_endpoint.ipynb #56999434
+# %% ../nbs/19_endpoint.ipynb #27d27eb0
 LIBRARY = ("nmos", "pmos", "current_mirror", "diff_pair", "transmission_gate", "two_nfet_interdigitized", "common_centroid_ab_ba", "mimcap_array",
            "straight_route", "c_route")
 
@@ -285,7 +285,8 @@ def feedback_messages(
     what = "programs for the analog layout library glayout (PDK sky130). The layout must be left in the variable `component`"
     if not circuits: what = "Python programs"
     notes = library_notes() if circuits else ""
-    system = f"You are a teacher who reviews a student's {what}. You say what is wrong and why, and write the whole corrected program. {FORMAT}"
+    system = f"You are a teacher who reviews a student's {what}. You say what is wrong and why, and write a program that "
+    system += f"solves the problem; where the student's is far off, write it anew. {FORMAT}"
     if notes: system += f"\n\nThe library:\nfrom glayout import sky130\n{notes}"
     for e in examples:
         if e.id != problem.id and e.split == "train": system += f"\n\nA right program for \"{e.prompt.strip()}\"\n{_fenced(e.reference)}"
@@ -293,7 +294,7 @@ def feedback_messages(
     question = f"File: {filename}\nProblem: {problem.prompt.strip()}\n\nThe student's program:\n{program}\n\nThe verifier says:\n{findings(verdict)}"
     return [{"role": "system", "content": system}, {"role": "user", "content": question}]
 
-# %% ../nbs/19_endpoint.ipynb #e7506da3
+# %% ../nbs/19_endpoint.ipynb #7a93df99
 @dataclass
 class Reading:
     "What a teacher made of one program."
@@ -330,7 +331,7 @@ class ReferenceTeacher:
         "What it cost: nothing."
         return {"teacher": "reference"}
 
-# %% ../nbs/19_endpoint.ipynb #8a4fa57a
+# %% ../nbs/19_endpoint.ipynb #250eea7a
 def again(chat: list[dict], reply: Reply, why: str) -> list[dict]:
     "The conversation with the unusable answer and what is wrong with it."
     said = reply.answer[:4000] or "(no answer)"
@@ -348,7 +349,7 @@ def read_reply(reply: Reply, filename: str) -> Reading:
     except ValueError as e: return Reading(None, f"cut off: {e}" if cut else str(e), reply=reply)
     return Reading(fb, how="cut off, repaired" if cut and how == "repaired" else how, reply=reply)
 
-# %% ../nbs/19_endpoint.ipynb #67d45bf0
+# %% ../nbs/19_endpoint.ipynb #018a9a81
 class FeedbackClient(Client):
     "Adds feedback on programs."
     def __init__(self,
@@ -391,7 +392,7 @@ class FeedbackClient(Client):
         if r.feedback is None: raise ValueError(f"the teacher's answer on {problem.id} was set aside: {r.why}")
         return r.feedback
 
-# %% ../nbs/19_endpoint.ipynb #8f9fe76b
+# %% ../nbs/19_endpoint.ipynb #118a7997
 class TeacherClient(FeedbackClient):
     "A model behind an endpoint as the lab's teacher: feedback and traces."
     def traces(self,
@@ -423,7 +424,7 @@ def task_messages(problem: Problem) -> list[dict]:
     from grpo_lab.tasks import messages
     return messages(problem.task)(problem)
 
-# %% ../nbs/19_endpoint.ipynb #121c9b53
+# %% ../nbs/19_endpoint.ipynb #a344b8da
 def open_teacher(
     settings: Settings,
     journal: str | os.PathLike | None = None,      # file of all replies, usually <run>/replies/teacher.jsonl
@@ -441,7 +442,7 @@ def pick_examples(problems: Iterable[Problem], n: int) -> list[Problem]:
     found = sorted(shortest.values(), key=lambda p: (len(p.reference), p.id))
     return [found[i * len(found) // n] for i in range(n)] if 0 < n < len(found) else found[:n]
 
-# %% ../nbs/19_endpoint.ipynb #925f72c4
+# %% ../nbs/19_endpoint.ipynb #87f662e3
 def save_readings(
     run_dir: str | os.PathLike,
     iteration: int,
