@@ -1,6 +1,6 @@
 """Which way of using a teacher and a verifier is best, at equal work? Five arms, several seeds, held-out problems.
 
-    python benchmarks/arms.py                              # starter, 3 seeds: about an hour on 2 cores
+    python benchmarks/arms.py                              # starter, 3 seeds: about 40 minutes on 2 cores (estimated)
     python benchmarks/arms.py --reuse                      # go on where it was stopped, or only write the table again
     python benchmarks/arms.py --mbpp FOLDER_OR_FILE --only mbpp
     python benchmarks/arms.py --seeds 0 --work 3000 --train 6 --heldout 4 --samples 2 --out /dev/null    # does it work? (minutes)
@@ -168,7 +168,7 @@ def main(argv: list[str] | None = None) -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     p.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    p.add_argument("--work", type=int, default=100_000, help="work of every arm, in forward passes of one token (default: 100000)")
+    p.add_argument("--work", type=int, default=80_000, help="work of every arm, in forward passes of one token (default: 80000)")
     p.add_argument("--train", type=int, default=0, help="training problems; 0: all")
     p.add_argument("--heldout", type=int, default=0, help="held-out problems; 0: all")
     p.add_argument("--samples", type=int, default=4, help="answers to each held-out problem (default: 4)")
