@@ -208,3 +208,14 @@ def test_index_and_commands(tmp_path, monkeypatch):
     command, how = calls[0]
     assert "voila" in command and "--port=8899" in command and "--Voila.ip=127.0.0.1" in command and how["env"]["GRPO_LAB_RUN"].endswith("demo|<b>")
     assert cli.main(["dashboard", "no such run"]) == 2
+
+
+def test_executed_stages_keep_their_dashboards(unbroken):
+    "A batch run leaves widgets in its notebooks, each with its state, and the notebooks stay small."
+    for name, boards in {"2_self_improve_1": 1, "3_grpo": 3, "4_evaluate": 1}.items():
+        file = unbroken.dir / "notebooks" / f"{name}.ipynb"
+        doc = json.loads(file.read_text())
+        shown = [o for c in doc["cells"] if "dashboards.show" in "".join(c["source"]) for o in c["outputs"]]
+        assert sum("application/vnd.jupyter.widget-view+json" in o.get("data", {}) for o in shown) == boards, name
+        assert not [o for o in shown if "failed:" in json.dumps(o)] and "cannot be shown" not in file.read_text()
+        assert doc["metadata"]["widgets"]["application/vnd.jupyter.widget-state+json"]["state"] and file.stat().st_size < 2_000_000
