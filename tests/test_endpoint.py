@@ -354,3 +354,14 @@ def test_transformers_serve_with_real_weights(tmp_path):
     finally: p.terminate(); p.wait(30)
     offline = TeacherClient(cfg, tmp_path / "j.jsonl")
     assert offline.traces([ADD], n=1, messages=lambda q: [{"role": "user", "content": "Say hello."}]) == traces and offline.counts["attempts"] == 0
+
+
+def test_recorded_replies_of_a_real_model_are_read_or_refused_with_a_reason():
+    from collections import Counter
+    from grpo_lab.replies import recorded
+    found = Counter()
+    for body, reply in recorded("qwen2.5-coder-1.5b"):
+        assert body["model"] == reply.model == "qwen2.5-coder-1.5b-instruct" and reply.usage["completion_tokens"] > 0 and reply.answer
+        try: found[parse_feedback(reply.text, "x.py")[1]] += 1
+        except ValueError as e: found[str(e)] += 1
+    assert found == {"as asked": 5, "repaired": 2, "fixed_code: it is empty": 4}
