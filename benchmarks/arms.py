@@ -9,10 +9,10 @@ Arms: base (no training); sft (imitate the teacher's answers); grpo (verified re
 and the student's own best answers, in one loss: weights 1, 0.3, 0.2).
 
 Equal work. Work is counted in forward passes of one token: a sampled token, and a prompt token read before sampling, cost 1; a trained token costs 3 (forward, and a backward pass twice as long; LoRA saves
-the gradient of the frozen weights, in every arm alike). Every arm stops after the optimiser step in which it reaches the same number. Rows that GRPO leaves out because their advantage is 0 are not trained and not counted. What the teacher's
+the gradient of the frozen weights, in every arm alike). Prompt tokens of trained rows count for each row. Every arm stops after the optimiser step in which it reaches the same number: with 4 problems of 8 answers a step, a step of GRPO is about 20 000. Rows that GRPO leaves out because their advantage is 0 are not trained and not counted. What the teacher's
 traces cost is counted nowhere: they are given. Verification is not counted either. Wall times stand beside, because sampling one token is slower than its share of the work.
 
-Learning rates are each method's own default in the settings, the same for all seeds, and were not tuned for this comparison. Intervals: bootstrap over held-out problems and seeds together.
+Learning rates (2e-4 for imitation, 3e-4 for GRPO and the mixture, the lab's own on a laptop) are the same for all seeds and were not tuned for this comparison. Intervals: bootstrap over held-out problems and seeds together.
 
 Every cell (arm, seed) is a process of its own and writes outputs/arms/<task>/<arm>-<seed>/result.json last. Writes benchmarks/results/arms.json.
 """
@@ -32,7 +32,7 @@ def settings_for(args, task: str, seed: int):
     "Settings of one cell, from the profile `code`."
     from grpo_lab.config import load_settings
     sets = [f"task={task}", f"seed={seed}", "dual.thinking=false", f"evaluate.num_samples={args.samples}", f"dual.problems={args.train}", f"evaluate.problems={args.heldout}",
-            "grpo.max_steps=500", *([f"data={args.mbpp}"] if task == "mbpp" else []), *args.sets]
+            "grpo.max_steps=500", "grpo.prompts_per_step=4", "grpo.learning_rate=3e-4", "dual.teacher_rows=4", "dual.self_rows=4", *([f"data={args.mbpp}"] if task == "mbpp" else []), *args.sets]
     return load_settings("code", sets=sets)
 
 
@@ -168,7 +168,7 @@ def main(argv: list[str] | None = None) -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     p.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    p.add_argument("--work", type=int, default=80_000, help="work of every arm, in forward passes of one token (default: 80000)")
+    p.add_argument("--work", type=int, default=200_000, help="work of every arm, in forward passes of one token (default: 200000)")
     p.add_argument("--train", type=int, default=0, help="training problems; 0: all")
     p.add_argument("--heldout", type=int, default=0, help="held-out problems; 0: all")
     p.add_argument("--samples", type=int, default=4, help="answers to each held-out problem (default: 4)")
