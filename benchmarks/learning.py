@@ -31,7 +31,8 @@ def one(profile: str, seed: int, sets: list[str], reuse: bool) -> dict:
     df = Ledger(folder / "ledger").read()
     table = evaluate.table_by_step(df)
     last = [m for m in evaluate.step_order(evaluate.heldout(df)["model"].unique()) if m.startswith("2_")]
-    steps = {k: {"seconds": s.get("seconds"), **{m: v for m, v in (s.get("metrics") or {}).items() if isinstance(v, (int, float))}} for k, s in manifest["steps"].items()}
+    numbers = lambda s: {"training_seconds" if m == "seconds" else m: v for m, v in (s.get("metrics") or {}).items() if isinstance(v, (int, float))}
+    steps = {k: {**numbers(s), "seconds": s.get("seconds")} for k, s in manifest["steps"].items()}      # of the whole step; the training's own beside it
     return {"seed": seed, "run_id": run_id, "settings": manifest["settings"], "git_commit": manifest.get("git_commit"), "machine": manifest.get("machine"), "versions": manifest.get("versions"),
             "table": json.loads(table.to_json(orient="table", index=True))["data"], "by_kind": json.loads(evaluate.table_by_kind(df).to_json(orient="table"))["data"],
             "stage3_against_stage2": evaluate.paired(df, last[-1], "3_grpo") if last else None, "steps": steps, "headline": evaluate.headline(df)}
