@@ -9,7 +9,7 @@ __all__ = ['ANY', 'AS_TRAINED', 'Board', 'guard', 'beside', 'picture_html', 'pic
            'show_feedback', 'show_rewards', 'show_advantages', 'show_training', 'show_completions', 'show_compare',
            'all_runs', 'all_board', 'show_all', 'write_index']
 
-# %% ../nbs/28_dashboards.ipynb #d4f4fb28
+# %% ../nbs/28_dashboards.ipynb #4dc1f636
 import functools, html, math, time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from . import plots, views
 from .evaluate import headline, percent, step_label, step_order, table_by_step
 from .views import View, badge, choices, choose, detail, esc, note, open_view, page, table_html
 
-# %% ../nbs/28_dashboards.ipynb #c1d738e0
+# %% ../nbs/28_dashboards.ipynb #ace10868
 @functools.cache
 def _own():     # -> (Grid, Clock)
     import anywidget, traitlets as t
@@ -33,7 +33,7 @@ def _own():     # -> (Grid, Clock)
         _esm = read("clock.js"); seconds, beat, on = live(t.Int(5)), live(t.Int(0)), live(t.Bool(True))
     return Grid, Clock
 
-# %% ../nbs/28_dashboards.ipynb #49edfe83
+# %% ../nbs/28_dashboards.ipynb #b1c3dadb
 @dataclass
 class Board:
     "A widget, its controls by name, and a way to look again."
@@ -82,7 +82,7 @@ def watch(controls: Iterable, f: Callable[[], None]) -> None:
     "Call `f` when a control's value changes."
     for c in controls: c.observe(lambda _: f(), "value")
 
-# %% ../nbs/28_dashboards.ipynb #ae2ce608
+# %% ../nbs/28_dashboards.ipynb #7b9dcbbd
 @dataclass
 class Pages:
     "A paged Grid over row positions."
@@ -127,7 +127,7 @@ def _text(name: str, value: Any) -> str:
     if name in ("stage", "model") and isinstance(value, str): return step_label(value)
     return ", ".join(map(str, value)) if isinstance(value, tuple) else cell(value)[:160]
 
-# %% ../nbs/28_dashboards.ipynb #48ef5b15
+# %% ../nbs/28_dashboards.ipynb #ed65dc0e
 def run_board(view: View, seconds: int = 5) -> Board:
     "Where a run stands."
     import ipywidgets as W
@@ -141,7 +141,7 @@ def run_board(view: View, seconds: int = 5) -> Board:
     clock.observe(lambda _: refresh(), "beat"); refresh()
     return Board(W.VBox([_html(views.CSS), W.HBox([clock]), beside(W.VBox([status, timeline]), held)]), {"clock": clock, "status": status, "timeline": timeline, "held": held}, refresh)
 
-# %% ../nbs/28_dashboards.ipynb #81c4dee9
+# %% ../nbs/28_dashboards.ipynb #67110e61
 def feedback_board(view: View) -> Board:
     "What the teacher said, and what came of it."
     import ipywidgets as W, numpy as np
@@ -165,7 +165,7 @@ def feedback_board(view: View) -> Board:
     pages.on_pick, pages.on_sort = show, update; watch((it, kind, find), update); refresh()
     return Board(W.VBox([_html(views.CSS), W.HBox([it, kind, find]), pages.widget, text, counts]), {"iteration": it, "issue": kind, "problem": find, "grid": pages.grid, "text": text, "counts": counts}, refresh)
 
-# %% ../nbs/28_dashboards.ipynb #56e69592
+# %% ../nbs/28_dashboards.ipynb #1b968022
 def rewards_board(view: View) -> Board:
     "Rewards by step, by group and by reward function."
     import ipywidgets as W
@@ -196,7 +196,7 @@ def rewards_board(view: View) -> Board:
     grid.observe(show, "picked"); refresh(); watch((stage,), update_stage); watch((name,), lambda: (update_figure(), update_step())); watch((step,), update_step)
     return Board(W.VBox([_html(views.CSS), W.HBox([stage, name]), beside(W.VBox([figure, step, grid]), text)]), {"stage": stage, "reward": name, "step": step, "grid": grid, "text": text, "figure": figure}, refresh)
 
-# %% ../nbs/28_dashboards.ipynb #5ffcf20f
+# %% ../nbs/28_dashboards.ipynb #dca8ae69
 AS_TRAINED = "as in the run"
 
 def playground_board(text: str = "1 1 0 0 | 1 0 0 0 | 1 1 1 1") -> Board:
@@ -220,7 +220,7 @@ def _shade(w: float) -> str:        # -1 .. 1
     a, b = plots._rgb("#F2EFE6"), plots._rgb(plots.HUES["green" if w > 0 else "vermillion"]); k = min(1.0, abs(w)) * .8
     return "#" + "".join(f"{round(255 * (p + (q - p) * k)):02x}" for p, q in zip(a, b))
 
-# %% ../nbs/28_dashboards.ipynb #feed1df2
+# %% ../nbs/28_dashboards.ipynb #294ca32c
 def advantages_board(view: View, stage: str = "3_grpo") -> Board:
     "Playground; histogram by step; groups without signal; words pushed up and down."
     import ipywidgets as W
@@ -247,7 +247,7 @@ def advantages_board(view: View, stage: str = "3_grpo") -> Board:
     refresh(); watch((how, step), update); watch((group,), show); heading = lambda text: _html(page(f"<h4>{text}</h4>"))
     return Board(W.VBox([_html(views.CSS), heading("Playground"), play.widget, heading("The run"), W.HBox([how, step]), beside(histogram, zero), group, words]), {"rewards": play.controls["rewards"], "play": play.controls["grid"], "normalisation": how, "step": step, "group": group, "histogram": histogram, "words": words}, refresh)
 
-# %% ../nbs/28_dashboards.ipynb #f2a6fcac
+# %% ../nbs/28_dashboards.ipynb #8c3f1bc2
 def training_board(view: View) -> Board:
     "Curves, alarms, numbers."
     import ipywidgets as W
@@ -263,7 +263,7 @@ def training_board(view: View) -> Board:
     refresh(); watch((step,), update); watch((which,), draw)
     return Board(W.VBox([_html(views.CSS), W.HBox([step, which]), figure, rang, numbers]), {"step": step, "curves": which, "figure": figure, "alarms": rang, "numbers": numbers}, refresh)
 
-# %% ../nbs/28_dashboards.ipynb #ce45aaba
+# %% ../nbs/28_dashboards.ipynb #402c7217
 def layouts_by_rule(view: View, d: dict) -> tuple[dict[str, bytes], str]:     # d: from `detail`; rule (or "every rule") -> PNG; why there is none
     "Pictures of a completion's layout, each with the violations of one rule outlined; drawn once, kept in the run folder."
     from grpo_lab.report import boxes_of, layout_pictures, netlists, picture_key
@@ -291,7 +291,7 @@ def side_by_side(view: View, problem: str, left: str, right: str) -> str:
     column = lambda name, d: f"<div><h4>{esc(name, 80)}</h4><p>{views.facts(d)}</p>{views.code_html(d.get('code'))}{'<pre>' + esc(d['log'], 3000) + '</pre>' if d.get('log') else ''}</div>"
     return page(f"<p><b>{esc(problem, 200)}</b> {esc(a.get('prompt'), 600)}</p><div class='two'>", column(left, a), column(right, b), f"</div><h4>From {esc(left, 80)} to {esc(right, 80)}</h4>", views.diff_html(old, new))
 
-# %% ../nbs/28_dashboards.ipynb #a6395a5f
+# %% ../nbs/28_dashboards.ipynb #7156f318
 def completions_board(view: View) -> Board:
     "Every completion of a run."
     import base64, ipywidgets as W
@@ -330,7 +330,7 @@ def completions_board(view: View) -> Board:
     box = W.VBox([_html(views.CSS), W.HBox([*list(filters.values())[:4]]), W.HBox([*list(filters.values())[4:], find, where]), pages.widget, beside(text, W.VBox([W.HBox([draw, rule]), image])), _html(page("<h4>Two steps side by side</h4>")), W.HBox([left, right]), both])
     return Board(box, {**filters, "search": find, "in": where, "grid": pages.grid, "where": pages.where, "text": text, "draw": draw, "rule": rule, "image": image, "left": left, "right": right, "both": both, "state": state}, refresh)
 
-# %% ../nbs/28_dashboards.ipynb #8dca4744
+# %% ../nbs/28_dashboards.ipynb #e302f305
 def compare_board(folders: dict[str, Path], chosen: Iterable[str] = ()) -> Board:      # run -> folder
     "Several runs beside each other."
     import ipywidgets as W
@@ -349,7 +349,7 @@ def compare_board(folders: dict[str, Path], chosen: Iterable[str] = ()) -> Board
     watch((which,), update); watch((key,), draw); update()
     return Board(W.VBox([_html(views.CSS), beside(which, settings), beside(W.VBox([key, curves]), held)]), {"runs": which, "curve": key, "settings": settings, "curves": curves, "held": held}, refresh)
 
-# %% ../nbs/28_dashboards.ipynb #477c06bd
+# %% ../nbs/28_dashboards.ipynb #4dea3819
 def _show(board: Board, static: bool, *plain: Any) -> None:
     "Display what needs no widget, then the board."
     from IPython.display import HTML, display
@@ -368,6 +368,7 @@ def forgiving(show: Callable) -> Callable:
             display(HTML(page(note(f"{getattr(show, '__name__', 'it')} failed: {type(e).__name__}: {str(e)[:300]}"))))
     return shown
 
+# %% ../nbs/28_dashboards.ipynb #f8eda379
 @forgiving
 def show_run(run: Any, static: bool = True, seconds: int = 5) -> None:     # run: name, folder, Run, OpenStep; seconds: between two looks
     "Timeline and state of a run, live while it runs."
@@ -395,6 +396,7 @@ def show_training(run: Any, step: str = "3_grpo", static: bool = True) -> None:
     if step in [s for _, s in b.controls["step"].options]: b.controls["step"].value = step
     _show(b, static, plots.plot_training(v.log(step), alarms=v.alarms(step)), table_html(plots.training_table(v.log(step))))
 
+# %% ../nbs/28_dashboards.ipynb #9dd6f2ce
 @forgiving
 def show_completions(run: Any, static: bool = True) -> None:
     "Every completion: filter, search, sort, read, draw, compare."
@@ -412,7 +414,7 @@ def all_runs(outputs: Any = None) -> dict[str, Path]:
     from grpo_lab.runs import runs_folder
     root = Path(outputs) if outputs else runs_folder(Settings()); return {f.parent.name: f.parent for f in sorted(root.glob("*/run.json"), key=lambda f: f.stat().st_mtime)}
 
-# %% ../nbs/28_dashboards.ipynb #dec40308
+# %% ../nbs/28_dashboards.ipynb #0139629e
 def all_board(run: Any = None, outputs: Any = None) -> Board:
     "Every dashboard of a run, and a choice of run."
     import ipywidgets as W
@@ -435,7 +437,7 @@ def show_all(run: Any = None, outputs: Any = None, static: bool = False) -> None
     "Every dashboard, as tabs; `run` None: the latest."
     b = all_board(run, outputs); v = b.controls["state"]["view"] if b.controls else None; _show(b, static and v is not None, *([plots.plot_timeline(v.manifest), plots.plot_heldout(v.df)] if static and v is not None else []))
 
-# %% ../nbs/28_dashboards.ipynb #762c0050
+# %% ../nbs/28_dashboards.ipynb #a54ead38
 def _title(notebook: Path) -> str:
     "The first heading of a notebook."
     import json

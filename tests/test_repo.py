@@ -61,6 +61,20 @@ def test_notebooks_are_clean(copy):
     assert not dirty, f"run `make notebooks`: {dirty}"
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.name)
+def test_a_notebook_holds_no_widget_state(path):
+    "Cleaning leaves it where it is; it belongs into executed copies."
+    doc = json.loads(path.read_text(encoding="utf-8"))
+    assert "widgets" not in doc["metadata"]
+    assert not [o for c in doc["cells"] for o in c.get("outputs", ()) if any("widget" in kind for kind in o.get("data", {}))]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda p: p.name)
+def test_exported_cells_are_small(path):
+    long = [len(c["source"]) for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code" and re.match(r"#\| *export", source(c)) and len(c["source"]) > 55]
+    assert not long, f"exported cells of {long} lines: two small ones with an example each read better"
+
+
 def test_the_readme_is_the_index_notebook():
     index = ROOT / "nbs" / "index.ipynb"
     command = [sys.executable, "-m", "nbconvert", "--log-level", "ERROR", "--to", "markdown", "--stdout", "--TagRemovePreprocessor.enabled=True",
