@@ -348,7 +348,7 @@ def need_layout() -> None:
         raise Missing(f"the layout interpreter (glayout, KLayout) is missing: {sys.executable} -m grpo_lab.layout.env makes it, once; or set {OVERRIDE}")
 
 
-def checks(seconds: float = 0.6) -> list:
+def checks(seconds: float = 0.6, teacher: str = "") -> list:
     "What this machine has: rows of part, have, detail, cost (of the lack)."
     import shutil
     from importlib.metadata import PackageNotFoundError, version
@@ -393,9 +393,8 @@ def checks(seconds: float = 0.6) -> list:
     else:
         ok = reachable(hub, seconds)
         row("model hub", ok, hub if ok else f"{hub} does not answer", "the default student comes out of a package instead; other models must be local folders")
-    teacher = os.environ.get("GRPO_LAB_TEACHER_URL") or os.environ.get("OPENAI_BASE_URL", "")
     ok = bool(teacher) and reachable(teacher, seconds)
-    row("teacher endpoint", ok, teacher if ok else f"{teacher} does not answer" if teacher else "none set (GRPO_LAB_TEACHER_URL)", "none: the reference teacher needs no model")
+    row("teacher endpoint", ok, teacher if ok else f"{teacher} does not answer" if teacher else "none set (--set teacher.base_url=...)", "none: the reference teacher needs no model")
     return rows
 
 
@@ -421,7 +420,7 @@ def reachable(url: str, seconds: float) -> bool:
 
 
 def cmd_check(args) -> int:
-    rows = checks()
+    rows = checks(teacher=settings_of(args).teacher.base_url)
     show(rows, args.json, lambda rows: print("\n".join(
         f"{'ok  ' if r['have'] else 'LACK' if r['needed'] else '-   '} {r['part']:20} {r['detail']}" + (f"\n{'':26}costs: {r['cost']}" if r["cost"] else "") for r in rows)))
     return OK if all(r["have"] for r in rows if r["needed"]) else MISSING
@@ -531,7 +530,9 @@ def build_parser() -> argparse.ArgumentParser:
     p.add_argument("--by-family", action="store_true", help="also by problem family")
     with_json(p)
 
-    with_json(command("check", cmd_check, "say what this machine has and lacks, and what each lack costs"))
+    p = command("check", cmd_check, "say what this machine has and lacks, and what each lack costs")
+    with_settings(p)
+    with_json(p)
 
     p = command("lab", cmd_lab, "open JupyterLab on an index of runs, walk-throughs and notebooks", "Further arguments go to JupyterLab, for example: grpo-lab lab --no-browser --port 8899")
     p.add_argument("rest", nargs=argparse.REMAINDER, metavar="...", help="for JupyterLab")

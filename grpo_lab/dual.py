@@ -224,11 +224,9 @@ class _Terms:
         self.tokens["trained"] += sum(len(r["ids"]) for r in mine)
         return loss
 
-    def _on_cpu(self) -> bool:
-        "Whether the lab's own ways apply: they go around the wrapper that several processes synchronise through, and cut micro-batches of unequal size."
-        return self.accelerator.device.type == "cpu" and self.accelerator.num_processes == 1
-
-    def _lab_logps(self) -> bool: return self._on_cpu() and not self.model.get_output_embeddings().weight.requires_grad
+    def _lab_logps(self) -> bool:
+        from grpo_lab.logprobs import lab_way
+        return lab_way(self.accelerator, self.model)
 
 # %% ../nbs/15_dual.ipynb #6af17fa1
 class _Rollouts:
@@ -389,7 +387,6 @@ def train_dual(
     callbacks = (*callbacks, *([stop] if stop else []))
     result = train_grpo(settings, problems, model, tokenizer, out, source, verifier, ledger, messages, seed=seed, callbacks=callbacks, trainer=trainer, **more)
     t = made[0]
-    if budget: result.pop("completions")      # those planned, not those sampled
     return {**result, "traces": len(rows), **({"traces_dropped": dropped} if dropped else {}), **{f"tokens_{k}": n for k, n in t.tokens.items()},
             "work": work(t.tokens), "self_kept": len(t.best)}
 

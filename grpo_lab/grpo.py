@@ -95,8 +95,9 @@ class LabSampling:
 class LabUpdates:
     "Part of the trainer: micro-batches by prompt, and log-probabilities that read each prompt once."
     def _lab_way(self) -> bool:
-        "One process on a CPU. Several average gradients by hooks of the wrapped model, which the lab's way goes round, and gather one number a row."
-        return self._on_cpu() and self.accelerator.num_processes == 1
+        "Whether log-probabilities are the lab's, and micro-batches may be cut unevenly (several processes gather one number a row)."
+        from grpo_lab.logprobs import lab_way
+        return lab_way(self.accelerator, self.model)
 
     def _prepare_inputs(self, generation_batch):
         before, mine = self._buffered_inputs, self._lab_way() and self.args.steps_per_generation == self.args.gradient_accumulation_steps
@@ -108,7 +109,7 @@ class LabUpdates:
 
     def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, compute_entropy=False, **kw):
         from grpo_lab.logprobs import completion_logps
-        if not self._lab_way() or self.args.gradient_checkpointing or self.model.get_output_embeddings().weight.requires_grad:
+        if not self._lab_way() or self.args.gradient_checkpointing:
             return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, compute_entropy=compute_entropy, **kw)
         cut, model, size = input_ids.shape[1] - logits_to_keep, self.accelerator.unwrap_model(model), batch_size or len(input_ids)
         parts = [completion_logps(model, i[:, :cut], m[:, :cut], i[:, cut:], m[:, cut:], self.temperature) for i, m in zip(input_ids.split(size), attention_mask.split(size))]
@@ -199,7 +200,7 @@ def train_grpo(
     trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
     curve = keep_log(log, trainer.state.log_history) if log else [h for h in trainer.state.log_history if "reward" in h]
     save_step(trainer.model, tokenizer, out, source)
-    return {"steps": trainer.state.global_step, "completions": len(order) * cfg.num_generations, "tokens": int(trainer.state.num_input_tokens_seen), "seconds": time.perf_counter() - start,
+    return {"steps": trainer.state.global_step, "completions": -(-trainer.state.global_step // cfg.num_iterations) * cfg.prompts_per_step * cfg.num_generations, "tokens": int(trainer.state.num_input_tokens_seen), "seconds": time.perf_counter() - start,
             "reward_first": curve[0]["reward"], "reward_last": curve[-1]["reward"], "zero_std": sum(h.get("frac_reward_zero_std", 0) for h in curve) / len(curve)}
 
 def _last_checkpoint(folder: Path) -> str | None:

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['check_trajectories', 'trajectories_from_ledger', 'as_answer', 'encode_trajectories', 'plan_steps', 'trajectory_logps',
-           'score_trajectories', 'StepRows', 'lab_logps', 'trajectory_trainer', 'prepare_trajectories',
-           'trajectory_config', 'train_trajectories']
+           'score_trajectories', 'StepRows', 'trajectory_trainer', 'prepare_trajectories', 'trajectory_config',
+           'train_trajectories']
 
 # %% ../nbs/16_trajectories.ipynb #c03a7719
 import json, math, random, time
@@ -118,13 +118,10 @@ class StepRows(torch.utils.data.Dataset):
         return out | {"input_ids": ids, "attention_mask": attention, "mask": mask & keep}
 
 # %% ../nbs/16_trajectories.ipynb #606dcdf2
-def lab_logps(accelerator, model) -> bool:
-    "Whether chapter 12's log-probabilities apply: output matrix frozen, one process on a CPU (they go around the wrapper that several synchronise through)."
-    return accelerator.device.type == "cpu" and accelerator.num_processes == 1 and not model.get_output_embeddings().weight.requires_grad
-
 def trajectory_trainer():
     "The lab's `transformers.Trainer` for trajectories (made on first use: importing it takes seconds)."
     from transformers import Trainer
+    from grpo_lab.logprobs import lab_way
     class TrajectoryTrainer(Trainer):
         "One item of its dataset is one optimiser step; `cfg` is the GRPO section of the settings."
         current_gradient_accumulation_steps = 1       # a step is cut up here, not there
@@ -150,7 +147,7 @@ def trajectory_trainer():
             return total
 
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-            c, mask = self.cfg, inputs["mask"]; lab = lab_logps(self.accelerator, self.model)
+            c, mask = self.cfg, inputs["mask"]; lab = lab_way(self.accelerator, self.model)
             bare = self.accelerator.unwrap_model(model) if lab else model
             logps, entropies = trajectory_logps(bare, inputs["input_ids"], inputs["attention_mask"], mask, c.temperature, lab)
             loss, stats = policy_loss(logps, inputs["old_logps"], inputs["advantages"], mask.long(), c.epsilon, c.epsilon_high,
