@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_ERRORS', 'LACKING', 'FAILED', 'SYNTAX', 'NO_CODE', 'REWARDS', 'REWARD_FUNCS', 'CHECKERS', 'FAST', 'SLOW',
-           'layout_reward', 'tests_reward', 'Answer', 'of_verdict', 'reward_func', 'checker', 'check_python',
-           'check_json', 'check_sql', 'syntax', 'format', 'findings', 'quality', 'performance',
+           'layout_reward', 'tests_reward', 'Answer', 'of_verdict', 'reward_func', 'verdict_reward', 'checker',
+           'check_python', 'check_json', 'check_sql', 'syntax', 'format', 'findings', 'quality', 'performance',
            'soft_overlong_punishment', 'Batch', 'VerifiedReward', 'total', 'check_names', 'RewardFunctions',
            'task_rewards']
 
@@ -13,7 +13,7 @@ __all__ = ['MAX_ERRORS', 'LACKING', 'FAILED', 'SYNTAX', 'NO_CODE', 'REWARDS', 'R
 import ast, builtins, functools, json, math, re, warnings
 from dataclasses import dataclass, field
 from typing import Any, Callable, Iterable
-from .config import Settings
+from .config import Settings, load_plugins
 from .ledger import REWARD_PREFIX
 from .records import Problem, Verdict, extract_code
 from .sandbox import reward
@@ -69,6 +69,12 @@ def reward_func(f: Callable[[Answer], float | None]) -> Callable[[Answer], float
     "Decorator: make a reward function known under its name. Raises `ValueError` where the name is taken."
     if f.__name__ in REWARD_FUNCS: raise ValueError(f"there is a reward function '{f.__name__}' already")
     REWARD_FUNCS[f.__name__] = f
+    return f
+
+def verdict_reward(f: Callable[[Verdict], float]) -> Callable[[Verdict], float]:
+    "Decorator: make a function of the verdict known as a reward, also as the one that a task names. Raises `ValueError` where the name is taken."
+    if f.__name__ in REWARD_FUNCS: raise ValueError(f"there is a reward function '{f.__name__}' already")
+    REWARDS[f.__name__] = f; REWARD_FUNCS[f.__name__] = functools.partial(of_verdict, f)
     return f
 
 # %% ../nbs/07_rewards.ipynb #70a5e3db
@@ -314,6 +320,6 @@ def task_rewards(
     verifier,
 ) -> RewardFunctions:
     "The reward functions of a run: `grpo.rewards`, or the task's own. Raises `ValueError` naming what does not fit."
-    g = settings.grpo
+    g = settings.grpo; load_plugins()
     names = g.rewards or [TASKS[settings.task].reward]
     return RewardFunctions(problems, verifier, names, g.reward_weights, g.max_completion_length, g.soft_punish_cache)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterable
 from . import circuits
 from .circuits import pick
-from .config import Settings, project_root
+from .config import KNOWN_TASKS, Settings, project_root
 from .records import Problem, atomic_write, read_jsonl, write_jsonl
 
 # %% ../nbs/04_tasks.ipynb #a19c032e
@@ -34,6 +34,7 @@ def add_task(task: Task) -> Task:
     "Make a task known. Raises `ValueError` where the name is taken."
     if task.name in TASKS: raise ValueError(f"there is a task '{task.name}' already")
     TASKS[task.name] = task
+    if task.name not in KNOWN_TASKS: KNOWN_TASKS.append(task.name)
     return task
 
 # %% ../nbs/04_tasks.ipynb #b423f424
