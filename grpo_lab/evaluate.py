@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MEASURES', 'GROUP_OUTCOMES', 'pass_at_k', 'wilson', 'bootstrap', 'interval', 'step_order', 'step_label',
            'example_problem', 'example_verdict', 'example_reward', 'example_group', 'example_rows', 'example_ledger',
-           'outcomes', 'heldout', 'per_problem', 'table_by_step', 'passes', 'pass_report', 'evaluate_model', 'table_by',
-           'table_by_family', 'table_by_kind', 'paired', 'sign_test', 'why', 'failures', 'groups', 'table_of_repairs',
-           'percent', 'headline']
+           'outcomes', 'heldout', 'per_problem', 'table_by_step', 'passes', 'pass_report', 'evaluate_model',
+           'heldout_reward', 'table_by', 'table_by_family', 'table_by_kind', 'paired', 'sign_test', 'why', 'failures',
+           'groups', 'table_of_repairs', 'percent', 'headline']
 
 # %% ../nbs/21_evaluate.ipynb #652233fe
 import json, math, re
@@ -253,6 +253,28 @@ def evaluate_model(
     answers = complete(load_model(settings, path), load_tokenizer(settings), problems, messages, group_prefix=f"{stage}/{name}/", seed=seed, progress=progress[0], **how)
     verdicts = verifier.verify([(by[c.problem_id], c.code) for c in answers], progress=progress[1])
     return [ledger_row(by[c.problem_id], c, v, model=name, reward=reward(v)) for c, v in zip(answers, verdicts)]
+
+# %% ../nbs/21_evaluate.ipynb #bc255227
+def heldout_reward(
+    settings,                        # task, grpo.max_completion_length, evaluate.batch_size
+    problems: list[Problem],
+    messages,                        # problem -> chat messages
+    verifier, tokenizer,
+):                                   # model -> mean reward
+    "A function for `alarm_callback(heldout=...)`. Raises `ValueError` without problems."
+    from grpo_lab.rewards import REWARDS
+    from grpo_lab.rollout import complete
+    from grpo_lab.tasks import TASKS
+    if not problems: raise ValueError("there are no held-out problems to look at; set alarms.heldout_steps=0")
+    reward, by = REWARDS[TASKS[settings.task].reward], {p.id: p for p in problems}
+    how = dict(temperature=0.0, max_completion_length=settings.grpo.max_completion_length, batch_size=settings.evaluate.batch_size)
+    def measure(model) -> float:
+        import torch
+        training = model.training; model.eval()
+        with torch.random.fork_rng(): answers = complete(model, tokenizer, problems, messages, **how)
+        model.train(training)
+        return _mean([reward(v) for v in verifier.verify([(by[c.problem_id], c.code) for c in answers])])
+    return measure
 
 # %% ../nbs/21_evaluate.ipynb #b00b73fa
 def table_by(df, by: str, value: str = "clean"):   # -> pandas.DataFrame: groups as rows; `problems`, then a column a step
