@@ -59,6 +59,20 @@ def _placed(wanted: torch.Tensor, *values: torch.Tensor) -> tuple[torch.Tensor, 
     return tuple(torch.zeros(wanted.shape, dtype=torch.float32, device=wanted.device).masked_scatter(wanted, v) for v in values)
 
 # %% ../nbs/12_logprobs.ipynb #05663d2b
+def _shared(inner, input_ids: torch.Tensor, attention_mask: torch.Tensor, wanted: torch.Tensor) -> int:
+    "How many tokens all rows begin with, none of them scored; 0 where reading them once would not pay or would not be the same."
+    if len(input_ids) < 2 or not getattr(inner.config, "is_causal", True) or inner.is_gradient_checkpointing: return 0
+    same = (input_ids == input_ids[:1]).all(0) & attention_mask.bool().all(0) & ~wanted.any(0)
+    n = int(same.long().cumprod(0).sum()) - 1          # the last of them may be what the first scored token is predicted from
+    return n if n >= 8 else 0
+
+def _read_shared(inner, input_ids: torch.Tensor, attention_mask: torch.Tensor, n: int):   # -> cache of all rows
+    "Keys and values of the first n tokens, read once and handed to every row."
+    from transformers import DynamicCache
+    past = DynamicCache(config=inner.config); _hidden(inner, input_ids[:1, :n], attention_mask[:1, :n], past)
+    for layer in past.layers: layer.keys, layer.values = (z.expand(len(input_ids), *z.shape[1:]) for z in (layer.keys, layer.values))
+    return past
+
 def sequence_logps(
     model,                     # causal model, with or without LoRA
     input_ids: torch.Tensor,   # [B, T]
@@ -68,8 +82,10 @@ def sequence_logps(
 ) -> tuple[torch.Tensor, torch.Tensor]:   # [B, T] log-probabilities and entropies; 0 where not asked for
     "Log-probabilities of tokens given all before them: position t is scored from the hidden state at t - 1."
     inner, wanted = _inner(model), score.bool().clone(); wanted[:, 0] = False
-    hidden = _hidden(inner, input_ids, attention_mask)
-    return _placed(wanted, *token_logps(hidden[:, :-1][wanted[:, 1:]], inner.get_output_embeddings().weight, input_ids[wanted], temperature))
+    n = _shared(inner, input_ids, attention_mask, wanted)
+    past = _read_shared(inner, input_ids, attention_mask, n) if n else None
+    hidden = _hidden(inner, input_ids[:, n:], attention_mask, past)       # of positions n to T - 1
+    return _placed(wanted, *token_logps(hidden[:, :-1][wanted[:, n + 1:]], inner.get_output_embeddings().weight, input_ids[wanted], temperature))
 
 # %% ../nbs/12_logprobs.ipynb #e6acfc24
 def lab_way(accelerator, model) -> bool:
