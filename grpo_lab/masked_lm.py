@@ -6,15 +6,22 @@
 __all__ = ['MASK_TOKEN', 'KINDS', 'sees_future', 'make_masked_lm', 'mask_id', 'token_hidden', 'token_logits', 'masked_logps',
            'vocabulary_tokenizer', 'tiny_masked_lm', 'load_masked_lm', 'masked_student']
 
-# %% ../nbs/30_masked_lm.ipynb #0c7e8a8d
+# %% ../nbs/30_masked_lm.ipynb #cc502382
 import json, re, shutil, tempfile
+from contextlib import nullcontext
 from pathlib import Path
 import torch
-import torch.nn.functional as F
 from .config import Settings
-from .logprobs import _hidden, _inner, _placed
+from .logprobs import _inner, _placed
 
-# %% ../nbs/30_masked_lm.ipynb #fb42a1f1
+# %% ../nbs/30_masked_lm.ipynb #5597d4a1
+def _hidden(inner, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    "Last hidden states [B, L, H]; positions are counted from the first token that is not padding. Half precision where the weights are, or where the caller has asked for autocast."
+    kind, dtype = ids.device.type, inner.get_output_embeddings().weight.dtype
+    positions = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+    half = nullcontext() if torch.is_autocast_enabled(kind) else torch.autocast(kind, dtype=dtype, enabled=dtype in (torch.bfloat16, torch.float16))
+    with half: return inner.base_model(input_ids=ids, attention_mask=attention_mask, position_ids=positions, use_cache=False).last_hidden_state
+
 @torch.no_grad()
 def sees_future(model) -> bool:
     "Whether a change of the last of four tokens reaches what the model computes at the first."
@@ -24,7 +31,7 @@ def sees_future(model) -> bool:
     h = [_hidden(inner, ids, torch.ones_like(ids))[0, 0] for ids in (a, b)]; inner.train(training)
     return not torch.equal(*h)
 
-# %% ../nbs/30_masked_lm.ipynb #1f1614a0
+# %% ../nbs/30_masked_lm.ipynb #cec27068
 MASK_TOKEN = "<|mask|>"
 
 @torch.no_grad()
@@ -56,7 +63,7 @@ def mask_id(model) -> int:
         raise ValueError(f"this model (type '{config.model_type}') is a causal one: pass it through make_masked_lm first, or load it with load_masked_lm")
     return config.mask_token_id
 
-# %% ../nbs/30_masked_lm.ipynb #b723bb27
+# %% ../nbs/30_masked_lm.ipynb #fddddeda
 def _shift(hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
     "What stands at i - 1 moved to i; the first token of a row keeps its own."
     first = attention_mask.bool() & (attention_mask.cumsum(-1) == 1)
@@ -73,10 +80,11 @@ def token_hidden(
     hidden = _hidden(inner, ids, seen)
     return _shift(hidden, seen) if inner.config.shifted_head else hidden
 
-# %% ../nbs/30_masked_lm.ipynb #c94da735
+# %% ../nbs/30_masked_lm.ipynb #0edb4bcc
 def _head(inner, hidden: torch.Tensor) -> torch.Tensor:
     "Logits [..., V] in float32, that of the mask token minus infinity."
-    head = inner.get_output_embeddings(); logits = head(hidden.to(head.weight.dtype)).float()
+    head = inner.get_output_embeddings()
+    logits = head(hidden.to(head.weight.dtype)).float()
     logits[..., inner.config.mask_token_id] = float("-inf")
     return logits
 
@@ -90,7 +98,7 @@ def token_logits(
     hidden = token_hidden(model, ids, attention_mask)
     return _head(_inner(model), hidden if wanted is None else hidden[wanted.bool()])
 
-# %% ../nbs/30_masked_lm.ipynb #5a59dd5f
+# %% ../nbs/30_masked_lm.ipynb #db004edf
 def _pick(inner, hidden: torch.Tensor, targets: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
     "log p and entropy of targets [N] from hidden states [N, H]."
     logp = torch.log_softmax(_head(inner, hidden) / temperature, -1)
@@ -115,7 +123,7 @@ def masked_logps(
     parts = [pick(inner, h, t, temperature) for h, t in zip(hidden.split(rows), chosen.split(rows))]
     return _placed(wanted, *(torch.cat(p) for p in zip(*parts)))
 
-# %% ../nbs/30_masked_lm.ipynb #e16f3207
+# %% ../nbs/30_masked_lm.ipynb #3a4c627f
 def vocabulary_tokenizer(
     pieces: list[str],         # the words of the language: texts are cut into these, longest first
 ):
@@ -131,7 +139,7 @@ def vocabulary_tokenizer(
     tok.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     return tok
 
-# %% ../nbs/30_masked_lm.ipynb #8e3b3e14
+# %% ../nbs/30_masked_lm.ipynb #d43934e6
 def tiny_masked_lm(
     tokenizer,                  # with a mask token
     hidden_size: int = 128,
@@ -152,7 +160,7 @@ def tiny_masked_lm(
     model.config.mask_token_id = tokenizer.mask_token_id        # its row is as random as the others
     return make_masked_lm(model.eval(), tokenizer, shifted_head)
 
-# %% ../nbs/30_masked_lm.ipynb #661bc7ba
+# %% ../nbs/30_masked_lm.ipynb #d873fb39
 def _need(raw: dict, what: str, **values) -> None:
     "Raise `ValueError` unless the config says these things (or nothing on them)."
     for k, v in values.items():
@@ -181,7 +189,7 @@ def _llada_config(raw: dict):
         num_key_value_heads=raw.get("n_kv_heads") or (1 if raw.get("multi_query_attention") else heads), max_position_embeddings=raw["max_sequence_length"], rms_norm_eps=raw.get("rms_norm_eps", 1e-5),
         rope_parameters={"rope_type": "default", "rope_theta": float(raw.get("rope_theta", 10000.0))}, tie_word_embeddings=bool(raw.get("weight_tying", False)), eos_token_id=raw.get("eos_token_id"), pad_token_id=raw.get("pad_token_id"))
 
-# %% ../nbs/30_masked_lm.ipynb #fb3c347c
+# %% ../nbs/30_masked_lm.ipynb #446bd986
 KINDS = {"dream": (_dream_config, None, True, 151666), "llada": (_llada_config, _LLADA, False, 126336)}     # config, names of weights, shifted head, mask token
 
 def _tokenizer(folder: Path, kind: str | None, mask: int):
@@ -214,7 +222,7 @@ def load_masked_lm(
     if not sees_future(model): raise ValueError(f"{source}: the model does not look ahead")
     return model.eval(), _tokenizer(folder, kind, mask)
 
-# %% ../nbs/30_masked_lm.ipynb #df8677cc
+# %% ../nbs/30_masked_lm.ipynb #5bbeb7bc
 def masked_student(
     settings: Settings,
     folder: str | Path,           # written here: model and tokenizer, whole or not at all; kept when it is there already
