@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['KNOWN_TASKS', 'PROFILES', 'Section', 'Lora', 'Student', 'SFT', 'Stage1', 'Stage2', 'GRPO', 'Evaluate', 'Dual',
-           'Alarms', 'Layout', 'Sandbox', 'Mbpp', 'Teacher', 'load_plugins', 'known_task', 'Settings', 'field_names',
-           'SettingsError', 'load_settings', 'project_root', 'data_dir', 'describe']
+           'Diffusion', 'Alarms', 'Search', 'Layout', 'Sandbox', 'Mbpp', 'Teacher', 'load_plugins', 'known_task',
+           'Settings', 'field_names', 'SettingsError', 'load_settings', 'project_root', 'data_dir', 'describe']
 
 # %% ../nbs/00_config.ipynb #bd2c1e4d
 import difflib, importlib.util, json, os, sys
@@ -133,6 +133,20 @@ class Dual(Section):
     min_reward: float = Field(1.0, description="own answers with less reward are not kept; nor are those that do not verify")
 
 
+# %% ../nbs/00_config.ipynb #d1ff0510
+class Diffusion(SFT):
+    "System C: training a masked-diffusion language model, and decoding with one."
+    lora: bool = Field(True, description="train a LoRA adapter; false: all weights, as a model from scratch needs")
+    shifted_head: bool = Field(False, description="position i - 1 predicts token i; of a model that is made from a causal one")
+    time_epsilon: float = Field(1e-3, gt=0, le=1, description="training: a row's share of hidden tokens is uniform between this and 1")
+    eos_padding: Literal["full", "batch"] = Field("full", description="training: completions are filled up with EOS to max_completion_length, or to the longest of the batch")
+    max_completion_length: int = Field(128, ge=1, description="tokens of the canvas on which an answer is written")
+    diffusion_steps: int = Field(64, ge=0, description="decoding: rounds; 0: one token a round")
+    block_length: int = Field(0, ge=0, description="decoding: the canvas is filled block by block, from left to right; 0: all of it at once")
+    remasking: Literal["low_confidence", "entropy", "random"] = Field("low_confidence", description="decoding: which tokens a round reveals: the most probable, those of the lowest entropy, or any")
+    temperature: float = Field(0.8, ge=0, description="decoding; 0: greedy")
+    top_p: float = Field(1.0, gt=0, le=1)
+
 # %% ../nbs/00_config.ipynb #e401b71c
 class Alarms(Section):
     "When an alarm fires, and how often training looks at held-out problems."
@@ -148,6 +162,36 @@ class Alarms(Section):
     heldout_drop: float = Field(0.1, gt=0, description="fall of the held-out reward below its best, in its own units")
     heldout_steps: int = Field(0, ge=0, description="GRPO tries held-out problems every so many steps; 0: never, and no alarm about them")
     heldout_problems: int = Field(32, ge=1, description="so many of them, one greedy answer each")
+
+# %% ../nbs/00_config.ipynb #5ea2c401
+class Search(Section):
+    "System D: search over workflows, and what a policy learns from it."
+    iterations: int = Field(2, ge=1, description="searches; between two of them the policy is trained")
+    rounds: int = Field(20, ge=0, description="of one search")
+    children: int = Field(1, ge=1, description="workflows tried in a round")
+    selection: Literal["uct", "mixed"] = Field("uct", description="which node is expanded: by propagated values, or by the published mixture of chance and own score")
+    exploration: float = Field(0.3, ge=0, description="uct: weight of what was seen seldom; scores are between 0 and 1")
+    candidates: int = Field(4, ge=1, description="mixed: the first workflow and the best others, so many in all")
+    expansion: Literal["random", "policy", "prior", "teacher"] = Field("random", description="who proposes edits: chance; the policy, in words; chance, sorted by what the policy has learned; or the teacher's endpoint")
+    proposals: int = Field(6, ge=1, description="edits asked for when a node is expanded; the first that can be used is taken")
+    fallback: int = Field(50, ge=0, description="random edits tried where none of them can be used")
+    prior_scale: float = Field(1.0, ge=0, description="prior: how strongly the policy's opinion counts, per nat of what it learned")
+    problems: int = Field(24, ge=1, description="training problems a workflow is tried on")
+    validation_rounds: int = Field(1, ge=1, description="times it is tried on each")
+    max_difficulty: int = Field(0, ge=0, description="leave out problems harder than this; 0: none")
+    patience: int = Field(5, ge=0, description="stop when the mean of the best three has not moved for so many rounds; 0: never")
+    max_calls: int = Field(0, ge=0, description="stop before the model was called more often than this; 0: no limit")
+    workers: int = Field(1, ge=1, description="workflows evaluated side by side")
+    calls: int = Field(4, ge=1, description="of the model, for one problem in one workflow")
+    tokens: int = Field(2048, ge=1, description="likewise, written")
+    seconds: float = Field(600.0, gt=0, description="likewise")
+    temperature: float = Field(0.8, ge=0, description="of the model inside workflows")
+    max_completion_length: int = Field(128, ge=8, description="tokens of one call")
+    weight_correctness: float = Field(1.0, ge=0, description="of the reward")
+    weight_calls: float = Field(0.05, ge=0, description="likewise: subtracted, times the share of the allowed calls")
+    weight_seconds: float = Field(0.0, ge=0, description="likewise for seconds; with it a search cannot be repeated exactly")
+    partial: bool = Field(False, description="correctness is the share of tests passed, not whether all did")
+    group_size: int = Field(8, ge=0, description="workflows a problem that are learned from, the best and the worst; 0: all")
 
 # %% ../nbs/00_config.ipynb #5c6551f8
 class Layout(Section):
@@ -222,7 +266,7 @@ class Settings(Section):
     "One document for a whole run."
     profile: str = Field("laptop", description="the profile these settings started from")
     task: Annotated[str, AfterValidator(known_task)] = Field("circuits", description="what is learned: a key of grpo_lab.tasks.TASKS")
-    system: Literal["self_improve", "teacher_grpo"] = Field("self_improve", description="which steps a run has: the three stages of system A, or data, synthesis, training and evaluation of system B")
+    system: Literal["self_improve", "teacher_grpo", "workflow_search"] = Field("self_improve", description="which steps a run has: the three stages of system A, or data, synthesis, training and evaluation of system B; or search, training and search again of system D")
     seed: int = Field(0, ge=0, description="of everything stochastic")
     prompts: str = Field("", description="text file of prompts that every step answers as well, one a line; empty: prompts.txt of the task, where there is one; none: no prompts")
     on_low_memory: Literal["refuse", "warn"] = Field("refuse", description="what a run does when its model cannot fit into this machine's memory")
@@ -234,6 +278,8 @@ class Settings(Section):
     stage2: Stage2 = Field(default_factory=Stage2)
     grpo: GRPO = Field(default_factory=GRPO)
     dual: Dual = Field(default_factory=Dual)
+    diffusion: Diffusion = Field(default_factory=Diffusion)
+    search: Search = Field(default_factory=Search)
     alarms: Alarms = Field(default_factory=Alarms)
     evaluate: Evaluate = Field(default_factory=Evaluate)
     layout: Layout = Field(default_factory=Layout)
@@ -276,6 +322,16 @@ PROFILES = {
         "grpo": {"num_train_epochs": 3, "prompts_per_step": 16, "num_generations": 8, "micro_batch_size": 16, "learning_rate": 1e-5, "beta": 0.01,
                  "max_completion_length": 512, "sampler": "generate", "save_steps": 50},
         "evaluate": {"num_samples": 100, "temperature": 0.8, "top_p": 0.95, "k": [1, 5, 10, 25, 50, 100], "max_completion_length": 512, "batch_size": 400}},
+    "workflows": {
+        "system": "workflow_search", "task": "starter",
+        "grpo": {"max_steps": 12, "prompts_per_step": 4, "micro_batch_size": 8, "learning_rate": 5e-4, "beta": 0.02, "epsilon": 0.9, "epsilon_high": 4.0, "max_completion_length": 256},
+        "search": {"rounds": 12, "problems": 16, "max_difficulty": 2, "expansion": "prior"},
+        "evaluate": {"problems": 24, "max_completion_length": 128}},
+    "workflows-smoke": {
+        "system": "workflow_search", "task": "starter",
+        "grpo": {"max_steps": 2, "prompts_per_step": 2, "micro_batch_size": 4, "learning_rate": 5e-4, "max_completion_length": 192},
+        "search": {"rounds": 3, "problems": 3, "max_difficulty": 1, "calls": 3, "expansion": "prior", "max_completion_length": 32, "group_size": 4},
+        "evaluate": {"problems": 4, "max_completion_length": 32}},
 }
 
 
