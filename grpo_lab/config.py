@@ -168,7 +168,7 @@ class Search(Section):
     "System D: search over workflows, and what a policy learns from it."
     iterations: int = Field(2, ge=1, description="searches; between two of them the policy is trained")
     rounds: int = Field(20, ge=0, description="of one search")
-    children: int = Field(1, ge=1, description="workflows tried in a round")
+    children: int = Field(1, ge=1, description="workflows tried in a round, side by side")
     selection: Literal["uct", "mixed"] = Field("uct", description="which node is expanded: by propagated values, or by the published mixture of chance and own score")
     exploration: float = Field(0.3, ge=0, description="uct: weight of what was seen seldom; scores are between 0 and 1")
     candidates: int = Field(4, ge=1, description="mixed: the first workflow and the best others, so many in all")
@@ -181,7 +181,6 @@ class Search(Section):
     max_difficulty: int = Field(0, ge=0, description="leave out problems harder than this; 0: none")
     patience: int = Field(5, ge=0, description="stop when the mean of the best three has not moved for so many rounds; 0: never")
     max_calls: int = Field(0, ge=0, description="stop before the model was called more often than this; 0: no limit")
-    workers: int = Field(1, ge=1, description="workflows evaluated side by side")
     calls: int = Field(4, ge=1, description="of the model, for one problem in one workflow")
     tokens: int = Field(2048, ge=1, description="likewise, written")
     seconds: float = Field(600.0, gt=0, description="likewise")
