@@ -7,8 +7,8 @@ __all__ = ['check_trajectories', 'trajectories_from_ledger', 'as_answer', 'encod
            'score_trajectories', 'StepRows', 'trajectory_trainer', 'prepare_trajectories', 'trajectory_config',
            'train_trajectories']
 
-# %% ../nbs/16_trajectories.ipynb #c03a7719
-import json, math, random, time
+# %% ../nbs/16_trajectories.ipynb #ebc49d54
+import contextlib, json, math, random, shutil, tempfile, time
 from collections import defaultdict
 from pathlib import Path
 from typing import Callable, Sequence
@@ -19,7 +19,7 @@ from .dual import encode_row, pad_rows
 from .objectives import policy_loss, token_entropies, token_logps_from_logits
 from .records import Trajectory, normalise
 
-# %% ../nbs/16_trajectories.ipynb #4b73e762
+# %% ../nbs/16_trajectories.ipynb #1fb47193
 def check_trajectories(rows: Sequence[Trajectory]) -> dict[str, list[int]]:   # row numbers by group
     "The groups. Raises `ValueError` naming group and row where they cannot be compared."
     groups: dict[str, list[int]] = defaultdict(list)
@@ -32,20 +32,22 @@ def check_trajectories(rows: Sequence[Trajectory]) -> dict[str, list[int]]:   # 
         first = groups[r.group_id][0]
         for field in ("problem_id", "prompt"):
             if getattr(r, field) != getattr(rows[first], field):
-                raise ValueError(f"group {r.group_id}: trajectory {i + 1} has another {field} than trajectory {first + 1}; one group, one problem, one prompt")
+                raise ValueError(f"group {r.group_id}: trajectory {i + 1} has another {field} than trajectory {first + 1}; "
+                                 "one group, one problem, one prompt")
     alone = [g for g, members in groups.items() if len(members) == 1]
     if alone:
-        raise ValueError(f"group {alone[0]} has one trajectory ({len(alone)} such groups): nothing to compare it with; drop it or sample that problem again")
+        raise ValueError(f"group {alone[0]} has one trajectory ({len(alone)} such groups): nothing to compare it with; "
+                         "drop it or sample that problem again")
     return dict(groups)
 
-# %% ../nbs/16_trajectories.ipynb #ce01e08c
+# %% ../nbs/16_trajectories.ipynb #a3298706
 def trajectories_from_ledger(df) -> list[Trajectory]:    # df: rows of a ledger with reward and code
     "The ledger's completions as trajectories."
     df = df[df["code"].notna() & df["reward"].notna() & df["group_id"].notna()]
     df = df[df.groupby("group_id")["code"].transform("size") > 1]
     return [Trajectory(**r) for r in df[["problem_id", "prompt", "code", "reward", "group_id"]].to_dict("records")]
 
-# %% ../nbs/16_trajectories.ipynb #07485c41
+# %% ../nbs/16_trajectories.ipynb #725fd741
 def as_answer(row: Trajectory) -> str:
     "The answer that a policy would have had to write."
     return f"```python\n{normalise(row.code)}\n```"
@@ -64,24 +66,29 @@ def encode_trajectories(
         out.append({"ids": e["ids"][:end], "prompt": e["prompt"], "cut": len(e["ids"]) > end})
     return out
 
-# %% ../nbs/16_trajectories.ipynb #37b971e1
+# %% ../nbs/16_trajectories.ipynb #5480ccf1
 def plan_steps(
     groups: Sequence[Sequence[int]],   # row numbers of every group
     groups_per_step: int, steps: int, seed: int,
-) -> list[list[int]]:                  # the rows of every optimiser step
-    "Whole groups, every group once a pass, shuffled by `seed`."
+    processes: int = 1,                # that share each step
+) -> list[list[int]]:                  # the rows of every optimiser step; with several processes a list for each, step by step
+    "Whole groups, every group once a pass, shuffled by `seed`. Raises `ValueError` when a process would have none."
+    if groups_per_step < processes:
+        raise ValueError(f"grpo.prompts_per_step={groups_per_step} groups cannot be dealt out to {processes} processes; "
+                         f"raise it to at least {processes}")
     rng, order = random.Random(seed), []
     while len(order) < steps * groups_per_step:
         turn = list(groups); rng.shuffle(turn); order += turn
-    return [[i for g in order[s:s + groups_per_step] for i in g] for s in range(0, steps * groups_per_step, groups_per_step)]
+    cut = [order[s:s + groups_per_step] for s in range(0, steps * groups_per_step, groups_per_step)]
+    return [[i for g in step[p::processes] for i in g] for step in cut for p in range(processes)]
 
-# %% ../nbs/16_trajectories.ipynb #6a209cca
+# %% ../nbs/16_trajectories.ipynb #adbb03fa
 def trajectory_logps(
     model,
     ids: torch.Tensor, attention: torch.Tensor, mask: torch.Tensor,   # [R, T], from `pad_rows`
     temperature: float = 1.0,
     lab: bool = True,          # by chapter 12 (`model` is then the bare one); else by the model's logits
-) -> tuple[torch.Tensor, torch.Tensor]:      # [R, T] log-probabilities of the answers' tokens (0 elsewhere) with gradient, entropies without
+) -> tuple[torch.Tensor, torch.Tensor]:   # [R, T] log-probabilities of the answers' tokens (0 elsewhere); entropies, without gradient
     "What the model thinks of answers."
     from grpo_lab.logprobs import sequence_logps
     if lab: return sequence_logps(model, ids, attention, mask, temperature)
@@ -103,32 +110,40 @@ def score_trajectories(
             for j, l, m in zip(order[i:i + batch_size], logps, mask): out[j] = l[m].float().cpu()
     model.train(was); return [out[i] for i in range(len(encoded))]
 
-# %% ../nbs/16_trajectories.ipynb #88f175fa
+# %% ../nbs/16_trajectories.ipynb #01c4938a
 class StepRows(torch.utils.data.Dataset):
-    "Item s: the rows of optimiser step s, ready for the loss."
-    def __init__(self, rows: list[dict], plan: list[list[int]], pad_id: int): self.rows, self.plan, self.pad_id = rows, plan, pad_id
+    "Item i: the rows of one optimiser step (of one process's share of it), ready for the loss."
+    def __init__(self, rows: list[dict], plan: list[list[int]], pad_id: int, batch_scale: bool = False, processes: int = 1):
+        self.rows, self.plan, self.pad_id, self.batch_scale, self.processes = rows, plan, pad_id, batch_scale, processes
     def __len__(self): return len(self.plan)
 
-    def __getitem__(self, step: int) -> dict[str, torch.Tensor]:
-        rows = sorted((self.rows[i] for i in self.plan[step]), key=lambda r: -len(r["ids"]))
+    def scale(self, item: int) -> float:
+        "What the advantages of this item are divided by."
+        first = item - item % self.processes; share = self.plan[first:first + self.processes]
+        return float(torch.tensor([self.rows[i]["reward"] for part in share for i in part]).std()) + 1e-4 if self.batch_scale else 1.0
+
+    def __getitem__(self, item: int) -> dict[str, torch.Tensor]:
+        rows, scale = sorted((self.rows[i] for i in self.plan[item]), key=lambda r: -len(r["ids"])), self.scale(item)
         ids, attention, mask = pad_rows(rows, self.pad_id)
         out = {k: torch.zeros(mask.shape).masked_scatter(mask, torch.cat([r[k] for r in rows])) for k in ("old_logps", "ref_logps")}
-        out |= {k: torch.tensor([r[k] for r in rows]) for k in ("advantages", "reward", "informative")}
+        out |= {k: torch.tensor([r[k] for r in rows]) for k in ("reward", "informative")}
         keep = torch.tensor([[not r["masked"]] for r in rows])
-        return out | {"input_ids": ids, "attention_mask": attention, "mask": mask & keep}
+        return out | {"input_ids": ids, "attention_mask": attention, "mask": mask & keep,
+                      "advantages": torch.tensor([r["advantages"] for r in rows]) / scale}
 
-# %% ../nbs/16_trajectories.ipynb #606dcdf2
+# %% ../nbs/16_trajectories.ipynb #91d92db0
 def trajectory_trainer():
     "The lab's `transformers.Trainer` for trajectories (made on first use: importing it takes seconds)."
     from transformers import Trainer
     from grpo_lab.logprobs import lab_way
     class TrajectoryTrainer(Trainer):
-        "One item of its dataset is one optimiser step; `cfg` is the GRPO section of the settings."
+        "One item of its dataset is one optimiser step, or one process's share of it; `cfg` is the GRPO section of the settings."
         current_gradient_accumulation_steps = 1       # a step is cut up here, not there
         def __init__(self, *args, cfg, **kw):
             self.cfg, self.seen = cfg, defaultdict(list); super().__init__(*args, **kw, data_collator=lambda items: items[0])
             if self.args.n_gpu > 1:
-                raise ValueError(f"{self.args.n_gpu} GPUs in one process would split a group; start one process a GPU (accelerate launch), or show it one (CUDA_VISIBLE_DEVICES=0)")
+                raise ValueError(f"{self.args.n_gpu} GPUs in one process would split a group; start one process a GPU (accelerate launch), "
+                                 "or show it one (CUDA_VISIBLE_DEVICES=0)")
 
         def _get_train_sampler(self, *_): return torch.utils.data.SequentialSampler(self.train_dataset)   # the plan is shuffled already
 
@@ -138,10 +153,13 @@ def trajectory_trainer():
             tokens, sequences = self.accelerator.reduce(counts, "mean").tolist()              # of the step, on average over processes
             rows = torch.arange(len(mask)) if self.cfg.beta else inputs["advantages"].cpu().nonzero()[:, 0]
             if not len(rows): rows = torch.arange(1)                                           # keeps the graph whole; its gradient is zero
+            parts = rows.split(self.cfg.micro_batch_size)
             total, totals = 0.0, {"num_items_in_batch": max(tokens, 1.0), "num_sequences": sequences}
-            for part in rows.split(self.cfg.micro_batch_size):
+            for n, part in enumerate(parts):
                 width = int(inputs["attention_mask"][part].sum(1).max())
-                total = total + super().training_step(model, {k: v[part, :width] if v.dim() == 2 else v[part] for k, v in inputs.items()} | totals)
+                cut = {k: v[part, :width] if v.dim() == 2 else v[part] for k, v in inputs.items()}
+                with contextlib.nullcontext() if n == len(parts) - 1 else self.accelerator.no_sync(model):
+                    total = total + super().training_step(model, cut | totals)
             self.note({"reward": inputs["reward"], "frac_reward_zero_std": 1 - inputs["informative"].float()})
             self.note({"completions/mean_length": mask.sum(1).float()})
             return total
@@ -150,9 +168,11 @@ def trajectory_trainer():
             c, mask = self.cfg, inputs["mask"]; lab = lab_way(self.accelerator, self.model)
             bare = self.accelerator.unwrap_model(model) if lab else model
             logps, entropies = trajectory_logps(bare, inputs["input_ids"], inputs["attention_mask"], mask, c.temperature, lab)
-            loss, stats = policy_loss(logps, inputs["old_logps"], inputs["advantages"], mask.long(), c.epsilon, c.epsilon_high,
-                importance_sampling_level=c.importance_sampling_level, beta=c.beta, ref_logps=inputs["ref_logps"], entropies=entropies, loss_type=c.loss_type,
-                max_completion_length=c.max_completion_length, num_items_in_batch=inputs["num_items_in_batch"], num_sequences=inputs["num_sequences"])
+            counts = {k: inputs[k] for k in ("num_items_in_batch", "num_sequences")}
+            loss, stats = policy_loss(
+                logps, inputs["old_logps"], inputs["advantages"], mask.long(), c.epsilon, c.epsilon_high,
+                beta=c.beta, ref_logps=inputs["ref_logps"], importance_sampling_level=c.importance_sampling_level,
+                entropies=entropies, loss_type=c.loss_type, max_completion_length=c.max_completion_length, **counts)
             self.note({k: torch.tensor([v]) for k, v in stats.items()})
             return loss
 
@@ -160,24 +180,31 @@ def trajectory_trainer():
             for k, v in values.items(): self.seen[k] += v.tolist()
 
         def log(self, logs, start_time=None):
-            super().log(logs | {k: sum(v) / len(v) for k, v in self.seen.items() if v}, start_time); self.seen.clear()
+            from accelerate.utils import gather_object
+            every = [dict(self.seen)] if self.accelerator.num_processes == 1 else gather_object([dict(self.seen)]); self.seen.clear()
+            seen = {k: [x for part in every for x in part.get(k, ())] for k in every[0]}
+            super().log(logs | {k: sum(v) / len(v) for k, v in seen.items() if v}, start_time)
     return TrajectoryTrainer
 
-# %% ../nbs/16_trajectories.ipynb #cfbe412b
+# %% ../nbs/16_trajectories.ipynb #b6b1e371
 def prepare_trajectories(
     settings: Settings, rows: Sequence[Trajectory], model, tokenizer,
     old_logps: Sequence[Sequence[float]] | None = None,   # one list a row, one number a token of the answer (EOS included)
     **encode,                                             # messages, answer
 ) -> list[dict]:                                          # for `StepRows`
     "Tokens, advantages, old and reference log-probabilities of every row. Raises `ValueError` when old_logps do not fit."
-    cfg, groups = settings.grpo, check_trajectories(rows); encoded = encode_trajectories(tokenizer, rows, cfg.max_completion_length, **encode)
+    cfg, groups = settings.grpo, check_trajectories(rows)
+    encoded = encode_trajectories(tokenizer, rows, cfg.max_completion_length, **encode)
     rewards, ids = torch.tensor([r.reward for r in rows]), [r.group_id for r in rows]
-    advantages, dead = group_advantages(rewards, ids, cfg.scale_rewards), dict(zip(groups, zero_variance(rewards, ids).tolist()))
+    scale = "none" if cfg.scale_rewards == "batch" else cfg.scale_rewards       # batch: `StepRows` divides
+    advantages = group_advantages(rewards, ids, scale)
+    dead = dict(zip(groups, zero_variance(rewards, ids).tolist()))
     start = score_trajectories(model, encoded, tokenizer.pad_token_id, cfg.micro_batch_size, cfg.temperature)
     old = start if old_logps is None else [torch.as_tensor(x, dtype=torch.float32) for x in old_logps]
     for i, (o, s) in enumerate(zip(old, start, strict=True)):
         if len(o) != len(s):
-            raise ValueError(f"trajectory {i + 1} (problem {rows[i].problem_id}): {len(o)} old log-probabilities for {len(s)} tokens; they belong to another tokenizer or answer")
+            raise ValueError(f"trajectory {i + 1} (problem {rows[i].problem_id}): {len(o)} old log-probabilities for {len(s)} tokens; "
+                             "they belong to another tokenizer or answer")
     return [e | {"old_logps": o, "ref_logps": s, "advantages": float(a), "reward": r.reward, "informative": not dead[r.group_id],
                  "masked": e["cut"] and cfg.mask_truncated_completions} for e, o, s, a, r in zip(encoded, old, start, advantages, rows)]
 
@@ -185,22 +212,24 @@ def trajectory_config(cfg, out: Path, steps: int, seed: int, gradient_checkpoint
     "`transformers.TrainingArguments`."
     from transformers import TrainingArguments
     same = {k: getattr(cfg, k) for k in ("learning_rate", "lr_scheduler_type", "max_grad_norm")}
-    return TrainingArguments(output_dir=str(out), **same, max_steps=steps, per_device_train_batch_size=1, seed=seed, data_seed=seed,
-        save_strategy="steps" if cfg.save_steps else "no", save_steps=cfg.save_steps or 500, save_total_limit=1, logging_steps=1, logging_nan_inf_filter=False,
-        report_to=[], disable_tqdm=True, remove_unused_columns=False, gradient_checkpointing=gradient_checkpointing, dataloader_pin_memory=torch.cuda.is_available())
+    return TrainingArguments(
+        output_dir=str(out), **same, max_steps=steps, per_device_train_batch_size=1, seed=seed, data_seed=seed,
+        save_strategy="steps" if cfg.save_steps else "no", save_steps=cfg.save_steps or 500, save_total_limit=1,
+        logging_steps=1, logging_nan_inf_filter=False, report_to=[], disable_tqdm=True, remove_unused_columns=False,
+        gradient_checkpointing=gradient_checkpointing, dataloader_pin_memory=torch.cuda.is_available())
 
-# %% ../nbs/16_trajectories.ipynb #64e995a0
+# %% ../nbs/16_trajectories.ipynb #4c5de00b
 def train_trajectories(
-    settings: Settings,                # its grpo section: prompts_per_step groups a step, micro_batch_size rows at a time, and the objective
+    settings: Settings,                # its grpo section: prompts_per_step groups a step, micro_batch_size rows at a time, objective
     rows: Sequence[Trajectory],
-    model, tokenizer,                  # the student; wrapped in LoRA (unless it has an adapter, which is then trained on) and trained in place
+    model, tokenizer,                  # the student; wrapped in LoRA (an adapter that it has is trained on) and trained in place
     out: str | Path | None = None,     # models/<step>: adapter/ and merged/; None: do not save
     source: str | Path | None = None,  # folder of the weights of `model`; needed for saving
     seed: int = 0,
     log: str | Path | None = None,     # file for the curves
     callbacks: tuple = (),
     old_logps=None, **encode,          # as in `prepare_trajectories`
-) -> dict:                             # steps, groups, trajectories, cut (answers), zero_std (share of trajectories), seconds, history (the log)
+) -> dict:                             # steps, groups, trajectories, cut (answers), zero_std (share of trajectories), seconds, history
     "Offline GRPO on trajectories. Raises `ValueError` for rows that cannot be compared."
     from peft import PeftModel, get_peft_model
     from transformers.trainer_utils import get_last_checkpoint
@@ -212,18 +241,20 @@ def train_trajectories(
     torch.manual_seed(seed); model = model if isinstance(model, PeftModel) else get_peft_model(model, lora_config(settings))
     prepared = prepare_trajectories(settings, rows, model, tokenizer, old_logps, **encode)
     steps = cfg.max_steps if cfg.max_steps > 0 else max(1, math.ceil(cfg.num_train_epochs * len(groups) / cfg.prompts_per_step))
-    data = StepRows(prepared, plan_steps(list(groups.values()), cfg.prompts_per_step, steps, seed), tokenizer.pad_token_id)
     with _checkpoints(out) as folder:
         args = trajectory_config(cfg, folder, steps, seed, settings.student.gradient_checkpointing)
-        trainer = trajectory_trainer()(model, args, train_dataset=data, cfg=cfg, callbacks=[progress_callback("trajectories"), *callbacks])
+        plan = plan_steps(list(groups.values()), cfg.prompts_per_step, steps, seed, args.world_size)
+        data = StepRows(prepared, plan, tokenizer.pad_token_id, cfg.scale_rewards == "batch", args.world_size)
+        watch = [progress_callback("trajectories"), *callbacks]
+        trainer = trajectory_trainer()(model, args, train_dataset=data, cfg=cfg, callbacks=watch)
         for c in [c for c in trainer.callback_handler.callbacks if type(c).__name__ == "PrinterCallback"]: trainer.remove_callback(c)
         trainer.train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if Path(folder).is_dir() else None)
-    if log: keep_log(log, trainer.state.log_history)
-    if out: save_step(model, tokenizer, out, source)
+    history, main = trainer.state.log_history, trainer.is_world_process_zero()
+    if log and main: keep_log(log, history)
+    if out and main: save_step(model, tokenizer, out, source); shutil.rmtree(folder, ignore_errors=True)
     return {"steps": trainer.state.global_step, "groups": len(groups), "trajectories": len(rows), "cut": sum(p["cut"] for p in prepared),
-            "zero_std": sum(not p["informative"] for p in prepared) / len(rows), "seconds": time.perf_counter() - begin, "history": trainer.state.log_history}
+            "zero_std": sum(not p["informative"] for p in prepared) / len(rows), "seconds": time.perf_counter() - begin, "history": history}
 
 def _checkpoints(out):
     "Folder of the checkpoints: beside the result, where an interrupted run finds it again; else a temporary one."
-    import contextlib, tempfile
     return contextlib.nullcontext(Path(out).parent / f".{Path(out).name}-trainer") if out else tempfile.TemporaryDirectory()

@@ -270,7 +270,8 @@ def test_two_processes_agree(make, folder, tmp_path):
 def test_system_b_from_data_to_pass_at_k(folder, tmp_path):
     "The four steps as one run; said again, nothing is done twice; one step alone can be done again."
     from grpo_lab.records import Trace, read_jsonl
-    sets = [f"student.model={folder}", f"outputs={tmp_path}", "dual.problems=6", "evaluate.problems=3", "grpo.max_completion_length=12", "evaluate.max_completion_length=12"]
+    sets = [f"student.model={folder}", f"outputs={tmp_path}", "dual.problems=6", "evaluate.problems=3", "grpo.max_completion_length=12", "evaluate.max_completion_length=12",
+            "alarms.heldout_steps=1", "alarms.heldout_problems=2", "alarms.window=1"]
     run = [sys.executable, "-m", "grpo_lab.cli", "run", "--profile", "code-smoke", "--run-id", "b", "--json", *[a for s in sets for a in ("--set", s)]]
 
     def go(command):
@@ -283,7 +284,12 @@ def test_system_b_from_data_to_pass_at_k(folder, tmp_path):
     traces = read_jsonl(tmp_path / "b" / "training_data" / "2_synthesis" / "traces.jsonl", Trace)
     assert len({t.problem_id for t in traces}) == 6 and {t.model for t in traces} == {"reference"}
     log = [json.loads(line) for line in (tmp_path / "b" / "training_data" / "3_grpo.log.jsonl").read_text().splitlines()]
-    assert all(row["grad_norm/teacher_sft"] > 0 for row in log if "reward" in row)
+    assert all(row["grad_norm/teacher_sft"] > 0 and "heldout" in row for row in log if "reward" in row)
+    rung = [json.loads(line)["name"] for line in (tmp_path / "b" / "training_data" / "3_grpo.alarms.jsonl").read_text().splitlines()]
+    assert "zero_variance" in rung, "a random model solves nothing"
+    executed = json.loads((tmp_path / "b" / "notebooks" / "3_grpo.ipynb").read_text())["cells"]
+    shown = "".join(str(o) for c in executed if "".join(c["source"]) == "alarm.alarms" for o in c["outputs"])
+    assert "zero variance" in shown, "the notebook shows what rang"
     report = json.loads((tmp_path / "b" / "evaluation" / "pass_at_k.json").read_text())
     assert set(report["models"]) == {"base", "3_grpo"} and all(len(m["tasks"]) == 3 and m["pass@1"]["low"] <= m["pass@1"]["value"] <= m["pass@1"]["high"] for m in report["models"].values())
     assert go(run) == first, "nothing is done twice"
