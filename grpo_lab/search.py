@@ -5,20 +5,19 @@
 # %% auto #0
 __all__ = ['SELECTIONS', 'Proposer', 'Evaluator', 'Outcome', 'outcome_reward', 'Experience', 'Node', 'judge_node', 'Tree',
            'mixed_probabilities', 'select_mixed', 'uct', 'select_uct', 'random_proposals', 'expand', 'Store', 'flat',
-           'why_stop', 'evaluate_workflow', 'search', 'workflow_question', 'extremes', 'search_trajectories']
+           'why_stop', 'evaluate_all', 'search', 'workflow_question', 'extremes', 'search_trajectories']
 
-# %% ../nbs/36_search.ipynb #77d70cdd
-import json, math, random, threading
+# %% ../nbs/36_search.ipynb #54143114
+import json, math, random
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Callable, Iterable, Sequence
 from pydantic import Field
 from .config import Search
-from .records import Problem, Record, Trajectory, atomic_write, digest
-from .workflows import SINGLE_SHOT, Workflow, apply_edit, describe, from_python, numbered, parse_edit, random_edit, to_python, workflow_id
+from .records import Problem, Record, Trajectory, atomic_write
+from .workflows import SINGLE_SHOT, Workflow, apply_edit, describe, from_python, parse_edit, random_edit, to_python, workflow_id
 
-# %% ../nbs/36_search.ipynb #c6925a9a
+# %% ../nbs/36_search.ipynb #69c6936e
 class Outcome(Record):
     "One workflow on one problem, once."
     problem_id: str
@@ -37,7 +36,7 @@ def outcome_reward(o: Outcome, cfg: Search) -> float:
     price = cfg.weight_calls * min(1.0, o.calls / cfg.calls) + cfg.weight_seconds * min(1.0, o.seconds / cfg.seconds)
     return cfg.weight_correctness * (o.correctness if cfg.partial else float(o.solved)) - price
 
-# %% ../nbs/36_search.ipynb #56ac01f2
+# %% ../nbs/36_search.ipynb #e59d9e60
 class Experience(Record):
     "What came of one edit."
     father: int                         # node that was changed
@@ -83,7 +82,7 @@ def judge_node(node: Node, outcomes: Sequence[Outcome], cfg: Search, father: Nod
     node.visits, node.value = 1, node.score
     return node
 
-# %% ../nbs/36_search.ipynb #830f9e33
+# %% ../nbs/36_search.ipynb #571094d6
 class Tree:
     "Nodes in the order in which they were made."
     def __init__(self, nodes: Iterable[Node] = ()):
@@ -115,7 +114,7 @@ class Tree:
         for n in self.path(node.id): n.visits += 1; n.value += node.score
         return node
 
-# %% ../nbs/36_search.ipynb #2ec26b0b
+# %% ../nbs/36_search.ipynb #188ff845
 def mixed_probabilities(
     scores: Sequence[float],     # from 0 to 1
     uniform: float = 0.3,        # share that is the same for all
@@ -130,7 +129,7 @@ def select_mixed(tree: Tree, cfg: Search, rng: random.Random, pending: Counter =
     others = [n for n in tree.best(len(tree)) if n.id][:cfg.candidates - 1]; found = [tree.root, *others]
     return rng.choices(found, mixed_probabilities([n.score for n in found]))[0]
 
-# %% ../nbs/36_search.ipynb #89abadeb
+# %% ../nbs/36_search.ipynb #d0250ea5
 def uct(value: float, visits: float, father_visits: float, exploration: float) -> float:
     "Upper confidence bound of a child (Kocsis and Szepesvári 2006)."
     return value / visits + exploration * math.sqrt(math.log(father_visits) / visits)
@@ -148,7 +147,7 @@ def select_uct(tree: Tree, cfg: Search, rng: random.Random, pending: Counter = C
 
 SELECTIONS: dict[str, Callable[..., Node]] = {"mixed": select_mixed, "uct": select_uct}
 
-# %% ../nbs/36_search.ipynb #aad6dd1a
+# %% ../nbs/36_search.ipynb #938b87f4
 Proposer = Callable[[Node, Tree, int, int], list[str]]         # (parent, tree, how many, seed) -> texts
 
 def random_proposals(parent: Node, tree: Tree, n: int, seed: int) -> list[str]:
@@ -174,11 +173,10 @@ def expand(
         if found := usable(describe(random_edit(parent.workflow, seed * 1000 + 500 + i))): refused["by chance"] += 1; return *found, refused
     return None, "", refused
 
-# %% ../nbs/36_search.ipynb #15487488
+# %% ../nbs/36_search.ipynb #71ed354d
 class Store:
     "The folder of one search."
-    def __init__(self, folder: str | Path, cache: str | Path | None = None):   # cache: folder of evaluations, where several searches share one
-        self.dir, self.cache, self.lock = Path(folder), Path(cache or Path(folder) / "evaluations"), threading.Lock()
+    def __init__(self, folder: str | Path): self.dir, self.cache = Path(folder), Path(folder) / "evaluations"
 
     def state(self) -> dict | None:
         "What is vouched for; None: nothing yet. Raises `ValueError` where it cannot be read."
@@ -213,7 +211,7 @@ class Store:
         state = self.state() or {"nodes": 0}
         return Tree(Node.model_validate_json((self.dir / "nodes" / f"{i:03d}.json").read_text(encoding="utf-8")) for i in range(state["nodes"]))
 
-# %% ../nbs/36_search.ipynb #becbcb5f
+# %% ../nbs/36_search.ipynb #d3921e2c
 def flat(
     tops: Sequence[float],     # mean of the best scores after each round
     patience: int,             # rounds; 0: never
@@ -229,17 +227,18 @@ def why_stop(state: dict, cfg: Search) -> str:
     if flat([r["top"] for r in state["rounds"]], cfg.patience): return f"the best three have not moved for {cfg.patience} rounds"
     return ""
 
-# %% ../nbs/36_search.ipynb #c24e2c7a
-Evaluator = Callable[[Workflow, int], list[Outcome]]      # (workflow, validation round) -> one outcome a problem
+# %% ../nbs/36_search.ipynb #d10b3dbc
+Evaluator = Callable[[list[Workflow], int], list[list[Outcome]]]      # (workflows, validation round) -> for each one outcome a problem
 
-def evaluate_workflow(store: Store, workflow: Workflow, evaluate: Evaluator, cfg: Search) -> list[Outcome]:
-    "Outcomes of all validation rounds, from the cache where it has them."
-    known = store.outcomes(key := workflow_id(workflow))
-    if known is None:
-        known = [o.model_copy(update={"round": r}) for r in range(cfg.validation_rounds) for o in evaluate(workflow, r)]
-        if not known: raise ValueError("the evaluation of a workflow gave no outcome: there are no problems to try it on")
-        store.keep(key, known)
-    return known
+def evaluate_all(store: Store, workflows: list[Workflow], evaluate: Evaluator, cfg: Search) -> list[list[Outcome]]:
+    "Outcomes of all validation rounds, from the cache where it has them; what is new goes to the evaluator together."
+    known = [store.outcomes(workflow_id(w)) for w in workflows]; new = [i for i, k in enumerate(known) if k is None]; fresh: dict[int, list[Outcome]] = {i: [] for i in new}
+    for r in range(cfg.validation_rounds if new else 0):
+        for i, found in zip(new, evaluate([workflows[i] for i in new], r), strict=True): fresh[i] += [o.model_copy(update={"round": r}) for o in found]
+    for i, found in fresh.items():
+        if not found: raise ValueError("the evaluation of a workflow gave no outcome: there are no problems to try it on")
+        store.keep(workflow_id(workflows[i]), found)
+    return [k if k is not None else fresh[i] for i, k in enumerate(known)]
 
 def _children(tree: Tree, propose: Proposer, cfg: Search, seed: int, number: int) -> tuple[list[Node], Counter]:
     "The nodes that a round tries, not evaluated, and what was refused in vain."
@@ -262,7 +261,7 @@ def _begin(store: Store, cfg: Search, seed: int, root: Workflow, about: dict) ->
         raise ValueError(f"{store.dir} holds a search with another {', '.join(sorted(diff))}; search in another folder, or delete this one")
     return state, store.load()
 
-# %% ../nbs/36_search.ipynb #e2d13fe0
+# %% ../nbs/36_search.ipynb #eb2751e8
 def search(
     folder: str | Path,                   # of this search; one that is there already is continued
     evaluate: Evaluator,
@@ -270,17 +269,16 @@ def search(
     cfg: Search = Search(),
     seed: int = 0,
     root: Workflow = SINGLE_SHOT,
-    cache: str | Path | None = None,      # folder of evaluations; None: inside `folder`
     about: dict | None = None,            # what must be the same when a search is continued, e.g. the problems
     progress: Callable[[int, str], None] | None = None,   # called after each round with the rounds done and a note
 ) -> Tree:
     "Monte Carlo tree search over workflows. Raises `ValueError` where the folder holds another search."
-    store = Store(folder, cache); state, tree = _begin(store, cfg, seed, root, about or {})
+    store = Store(folder); state, tree = _begin(store, cfg, seed, root, about or {})
     spent = lambda: getattr(propose, "calls", 0); begun = spent()
     while not (state["stopped"] and len(tree)) and (not len(tree) or not why_stop(state, cfg)):
         number = len(state["rounds"]) + bool(len(tree))
         made, lost = _children(tree, propose, cfg, seed, number) if len(tree) else ([Node(id=0, workflow=root)], Counter())
-        with ThreadPoolExecutor(max(1, cfg.workers)) as pool: found = list(pool.map(lambda n: evaluate_workflow(store, n.workflow, evaluate, cfg), made))
+        found = evaluate_all(store, [n.workflow for n in made], evaluate, cfg)
         calls = state["calls"] + spent() - begun; begun = spent(); touched: dict[int, Node] = {}
         for node, outcomes in zip(made, found):
             judge_node(node, outcomes, cfg, tree[node.father] if len(tree) else None)
@@ -294,7 +292,7 @@ def search(
         if progress: progress(len(state["rounds"]), f"{len(tree)} workflows, best {tree.best()[0].score:.3f}, {calls} calls")
     return tree
 
-# %% ../nbs/36_search.ipynb #812f80e6
+# %% ../nbs/36_search.ipynb #184cc751
 def workflow_question(problem: Problem) -> str:
     "What a policy is asked when it is to write a workflow."
     return f"Write an async function workflow(self) that plans how a model answers this problem.\n\nProblem: {problem.prompt.strip()}"
@@ -308,12 +306,11 @@ def search_trajectories(
     folders: Sequence[str | Path],         # of searches over the same problems
     problems: Sequence[Problem],
     cfg: Search,
-    cache: str | Path | None = None,       # as in `search`
 ) -> list[Trajectory]:                     # problem by problem; each program once
     "Groups of workflows, one group a problem. Raises `ValueError` for a problem without outcomes."
     found: dict[str, dict[str, float]] = {p.id: {} for p in problems}
     for folder in folders:
-        store = Store(folder, cache)
+        store = Store(folder)
         for node in store.load().nodes:
             code, by = store.code(node), {}
             for o in store.outcomes(node.key) or []: by.setdefault(o.problem_id, []).append(outcome_reward(o, cfg))
