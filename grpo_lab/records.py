@@ -50,13 +50,14 @@ def extract_code(
     language: str = "python",
     entry_point: str = "",  # prefer a block that defines this name: what follows it is often an example of use
 ) -> str | None:            # the program, or None when there is none
-    "The last fenced block of `language` (or of no language), that with the entry point first; else the text itself where it starts like a program."
+    "The last fenced block of `language` (or of no language), that with the entry point first; else the text itself where it starts like a program. With language 'text' the answer itself is what is judged."
     text = re.sub(r"<think>.*?(</think>|\Z)", "", text, flags=re.S)
     blocks = [body for lang, body in _FENCE.findall(text) if lang.lower() in ("", language, language[:2])]
     named = [b for b in blocks if entry_point and re.search(rf"^\s*(def|class)\s+{re.escape(entry_point)}\b|^{re.escape(entry_point)}\s*=", b, re.M)]
     if blocks: return (named or blocks)[-1].strip("\n") or None
     body = text.strip("\n")
     if not body.strip(): return None
+    if language == "text" or language == "json" and body.lstrip()[0] in "{[": return body.strip()
     if re.match(r"\s*(from\s+\w|import\s+\w|def\s+\w|class\s+\w|@\w|#|[A-Za-z_]\w*\s*=[^=])", body): return body
     return None
 

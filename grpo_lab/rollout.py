@@ -290,5 +290,5 @@ def complete(
 ) -> list[Completion]:           # problem by problem, sample by sample
     "Completions of problems, with the code found in each."
     groups = sample(model, tokenizer, [messages(p) for p in problems], **how)
-    return [Completion(problem_id=p.id, group_id=group_prefix + p.id, sample=i, text=s.text, code=extract_code(s.text, entry_point=p.entry_point), tokens=len(s.token_ids), finish_reason=s.finish_reason)
+    return [Completion(problem_id=p.id, group_id=group_prefix + p.id, sample=i, text=s.text, code=extract_code(s.text, p.spec.get("language", "python"), p.entry_point), tokens=len(s.token_ids), finish_reason=s.finish_reason)
             for p, g in zip(problems, groups) for i, s in enumerate(g)]
