@@ -43,8 +43,9 @@ def _unfinished(file: Path) -> bool:
 class Verifier:
     "Judges programs, equal ones once. A task's verifier says how to tell programs apart (`key`) and how to judge them (`judge`)."
     def __init__(self,
+        settings: Settings | None = None,             # of the run
         cache_dir: str | os.PathLike | None = None,   # keep verdicts here; None: in memory only
-    ): self.cache = VerdictCache(Path(cache_dir) / "verdicts.jsonl" if cache_dir else None)
+    ): self.settings, self.cache = settings, VerdictCache(Path(cache_dir) / "verdicts.jsonl" if cache_dir else None)
     def close(self) -> None: pass
     def __enter__(self): return self
     def __exit__(self, *exc): self.close()
@@ -73,7 +74,7 @@ class CircuitVerifier(Verifier):
     "Builds, checks and compares circuit programs; keeps its workers warm until closed."
     def __init__(self, settings: Settings, cache_dir: str | os.PathLike | None = None):
         from grpo_lab.layout import LayoutService
-        super().__init__(cache_dir); l = settings.layout; self.rules = l.drc
+        super().__init__(settings, cache_dir); l = settings.layout; self.rules = l.drc
         self.service = LayoutService(workers=l.workers or min(8, os.cpu_count() or 1), drc=l.drc, seconds=l.seconds, memory_mb=l.memory_mb,
                                      strength=settings.sandbox.strength, python=l.python or None)
     def close(self) -> None: self.service.close()
@@ -99,7 +100,7 @@ class CodeProblemVerifier(Verifier):
     "Judges programs against their problems' asserts; keeps its judges warm until closed."
     def __init__(self, settings: Settings, cache_dir: str | os.PathLike | None = None):
         from grpo_lab.sandbox import CodeVerifier
-        super().__init__(cache_dir); s = self.limits = settings.sandbox; self.times: dict[str, float | None] = {}
+        super().__init__(settings, cache_dir); s = self.limits = settings.sandbox; self.times: dict[str, float | None] = {}
         self.judges = CodeVerifier(s.workers or min(8, os.cpu_count() or 1), strength=s.strength)
     def close(self) -> None: self.judges.close()
     def key(self, problem: Problem, code: str) -> str:
@@ -140,7 +141,7 @@ def slowdown(
 CodeProblemVerifier.slowdown = slowdown
 
 # %% ../nbs/06_verify.ipynb #a30a0fc0
-VERIFIERS: dict[str, type[Verifier]] = {"circuits": CircuitVerifier, **dict.fromkeys(("starter", "humaneval", "mbpp"), CodeProblemVerifier)}
+VERIFIERS: dict[str, type[Verifier]] = {"circuits": CircuitVerifier, **dict.fromkeys(("starter", "humaneval", "mbpp", "oneliners"), CodeProblemVerifier)}
 
 def open_verifier(
     settings: Settings,
