@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['KNOWN_TASKS', 'PROFILES', 'Section', 'Lora', 'Student', 'SFT', 'Stage1', 'Stage2', 'GRPO', 'Evaluate', 'Dual',
-           'Diffusion', 'Alarms', 'Search', 'Layout', 'Sandbox', 'Mbpp', 'Teacher', 'load_plugins', 'known_task',
-           'Settings', 'field_names', 'SettingsError', 'load_settings', 'project_root', 'data_dir', 'describe']
+           'Diffusion', 'Coupled', 'Alarms', 'Search', 'Layout', 'Sandbox', 'Mbpp', 'Teacher', 'load_plugins',
+           'known_task', 'Settings', 'field_names', 'SettingsError', 'load_settings', 'project_root', 'data_dir',
+           'describe']
 
 # %% ../nbs/00_config.ipynb #bd2c1e4d
 import difflib, importlib.util, json, os, sys
@@ -147,6 +148,20 @@ class Diffusion(SFT):
     temperature: float = Field(0.8, ge=0, description="decoding; 0: greedy")
     top_p: float = Field(1.0, gt=0, le=1)
 
+# %% ../nbs/00_config.ipynb #c0a1ed01
+class Coupled(Section):
+    "System C: GRPO for a masked-diffusion language model; what is not here is in `grpo` (groups, clipping, KL) and `diffusion` (decoding)."
+    estimator: Literal["coupled", "decoupled", "full"] = Field("coupled", description="how answers are scored: a pair of complementary masks, two independent ones, or everything hidden")
+    random_masking: bool = Field(True, description="new masks for every inner iteration; false: always the same ones")
+    mask_ratio: tuple[float, float] = Field((0.2, 0.8), description="share of hidden tokens: uniform between these, symmetric about 0.5")
+    p_mask_prompt: float = Field(0.0, ge=0, lt=1, description="probability that a token of the prompt is hidden, too")
+    baseline: Literal["mean", "leave_one_out"] = Field("leave_one_out", description="what is subtracted from a reward: the mean of its group, or of the others in it")
+    sync_ref_model: bool = Field(False, description="bring the reference up to date now and then; TRL's name, like the next two")
+    ref_model_sync_steps: int = Field(64, ge=1, description="optimiser steps between two such times")
+    ref_model_mixup_alpha: float = Field(0.6, gt=0, le=1, description="share of the policy in the new reference")
+    pretrain_steps: int = Field(800, ge=1, description="task oneliners: optimiser steps on its corpus, from random weights")
+
+
 # %% ../nbs/00_config.ipynb #e401b71c
 class Alarms(Section):
     "When an alarm fires, and how often training looks at held-out problems."
@@ -240,7 +255,7 @@ class Teacher(Section):
     price_output: float = Field(0.0, ge=0, description="of a million completion tokens")
 
 # %% ../nbs/00_config.ipynb #8b347cdd
-KNOWN_TASKS = ["circuits", "starter", "humaneval", "mbpp"]    # grpo_lab.tasks.add_task enters others
+KNOWN_TASKS = ["circuits", "starter", "humaneval", "mbpp", "oneliners"]    # grpo_lab.tasks.add_task enters others
 _LOADED: set[str] = set()
 
 def load_plugins() -> None:
@@ -278,6 +293,7 @@ class Settings(Section):
     grpo: GRPO = Field(default_factory=GRPO)
     dual: Dual = Field(default_factory=Dual)
     diffusion: Diffusion = Field(default_factory=Diffusion)
+    coupled: Coupled = Field(default_factory=Coupled)
     search: Search = Field(default_factory=Search)
     alarms: Alarms = Field(default_factory=Alarms)
     evaluate: Evaluate = Field(default_factory=Evaluate)

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TASKS', 'SPLITS', 'SYSTEM', 'MBPP_SPLITS', 'MBPP_FILES', 'Task', 'add_task', 'prepared', 'load_shipped',
            'code_messages', 'asked', 'read_source', 'make_starter', 'save_splits', 'fetch_humaneval', 'split_check',
-           'before_entry', 'grade', 'load_humaneval', 'fetch_mbpp', 'entry_point', 'load_mbpp', 'competence',
-           'CurriculumSampler', 'task', 'load_problems', 'messages', 'source_folder', 'open_task']
+           'before_entry', 'grade', 'load_humaneval', 'fetch_mbpp', 'entry_point', 'load_mbpp', 'load_oneliners',
+           'competence', 'CurriculumSampler', 'task', 'load_problems', 'messages', 'source_folder', 'open_task']
 
 # %% ../nbs/04_tasks.ipynb #1777f6fa
 import ast, functools, gzip, hashlib, json, os, random, re, subprocess, sys, tempfile, warnings, zipfile
@@ -271,6 +271,14 @@ def load_mbpp(
     return [p for p in grade([_mbpp_problem(r) for r in _rows(file, ("task_id", "code", "test_list"))]) if p.spec["kind"] in wanted]
 
 add_task(Task("mbpp", load_mbpp, code_messages, "tests_partial", "MBPP: 974 short problems, asserts shown as in the paper"));
+
+# %% ../nbs/04_tasks.ipynb #0c2a11e1
+def load_oneliners(split: str | None = None, folder: str | Path | None = None) -> list[Problem]:
+    "The generated one-liners."
+    from grpo_lab.oneliners import make_oneliners
+    return [p.model_copy(deep=True) for p in make_oneliners() if split in (None, p.split)]
+
+add_task(Task("oneliners", load_oneliners, lambda p: [{"role": "user", "content": p.prompt}], "tests_partial", "functions of one line over a hundred words, made on the spot"));
 
 # %% ../nbs/04_tasks.ipynb #cf189a5c
 def competence(
