@@ -8,7 +8,7 @@ __all__ = ['MAX_RUN', 'CODE', 'NOTES', 'WRITE', 'examples', 'shown_tests', 'show
            'shape', 'tidy', 'Flow', 'interpret', 'WorkflowRun', 'call_seed', 'Memo', 'execute_pairs', 'drive',
            'execute', 'score_runs', 'generate_rows', 'LocalModel', 'EndpointModel']
 
-# %% ../nbs/35_operators.ipynb #0366ad70
+# %% ../nbs/35_operators.ipynb #5b68d03c
 import ast, functools, json, math, os, re, time, warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from .records import Problem, Record, Verdict, digest, extract_code
 from .tasks import messages as messages_of
 from .workflows import METHOD_OF, Workflow, as_workflow, workflow_id
 
-# %% ../nbs/35_operators.ipynb #ea3a9f19
+# %% ../nbs/35_operators.ipynb #a384f0d1
 def _tree(code: str) -> ast.Module | None:
     "Syntax tree of a model's code, or None."
     try:
@@ -52,7 +52,7 @@ def shown_problem(problem: Problem) -> Problem:
     spec = {k: v for k, v in problem.spec.items() if k in ("setup", "prefix", "mode", "language", "topic")}
     return Problem(id=problem.id, task=problem.task, family=problem.family, prompt=problem.prompt, entry_point=problem.entry_point, reference="", tests=shown_tests(problem), spec=spec)
 
-# %% ../nbs/35_operators.ipynb #8f006fce
+# %% ../nbs/35_operators.ipynb #55311744
 MAX_RUN = 400           # steps that one workflow may take, whatever its loops
 CODE, NOTES = 4000, 800 # characters of a program, and of notes, that go into a prompt
 
@@ -92,7 +92,7 @@ class ScriptedModel(WorkflowModel):
         self.batches.append(len(requests))
         return [ModelAnswer(text, tokens=1 + len(text) // 4) for m, s in zip(requests, seeds) for text in [self.answer(m, s)]]
 
-# %% ../nbs/35_operators.ipynb #c0ddc8a5
+# %% ../nbs/35_operators.ipynb #484c4f9d
 class _Wait:
     "What a flow waits for: `kind` is 'model' (what: chat messages) or 'test' (what: a program)."
     def __init__(self, kind: str, what: Any): self.kind, self.what = kind, what
@@ -137,7 +137,7 @@ class FlowState:
             if v.status in ("timeout", "memory"): self.certain = False
         return self.verdict
 
-# %% ../nbs/35_operators.ipynb #011fdda4
+# %% ../nbs/35_operators.ipynb #460bf434
 def outcome(verdict: Verdict) -> str:
     "What the shown test found, in the judge's words."
     if verdict.clean: return "It passes the example."
@@ -167,7 +167,7 @@ class Prompts(FlowState):
 
     def program_in(self, text: str) -> str | None: return extract_code(text, self.problem.spec.get("language", "python"), self.problem.entry_point)
 
-# %% ../nbs/35_operators.ipynb #92e05838
+# %% ../nbs/35_operators.ipynb #abe2bf05
 WRITE = "Write the whole corrected function in a ```python block."
 
 class Writing(Prompts):
@@ -191,11 +191,13 @@ class Writing(Prompts):
         if self.adopt(self.program_in(await self.ask("Revise", self.about(*self.known(), instruction, WRITE))), "Revise"): self.notes = ""
 
     async def programmer(self, instruction: str = "", attempts: int = 2) -> None:
-        for i in range(attempts):
-            chat = self.question(instruction) if not i or not self.solution else self.about(outcome(self.verdict), instruction, WRITE)
-            if self.adopt(self.program_in(await self.ask("Programmer", chat)), "Programmer") and (await self.run()).status == "ok": return
+        chat = self.question(instruction)
+        for _ in range(attempts):
+            if not self.adopt(self.program_in(await self.ask("Programmer", chat)), "Programmer"): continue
+            if (await self.run()).status == "ok": return
+            chat = self.about(outcome(self.verdict), instruction, WRITE)
 
-# %% ../nbs/35_operators.ipynb #8f4f43dd
+# %% ../nbs/35_operators.ipynb #497fd4bc
 @functools.lru_cache(4096)
 def shape(code: str) -> str:
     "What two programs have in common that differ in layout, comments and docstrings only."
@@ -218,7 +220,7 @@ def tidy(code: str, entry_point: str) -> str:
     except RecursionError: return code
     return text + (f"\n{entry_point} = {names[0]}" if entry_point not in names and len(names) == 1 else "")
 
-# %% ../nbs/35_operators.ipynb #da3943a8
+# %% ../nbs/35_operators.ipynb #e1dd08a7
 class Flow(Writing):
     "Adds choosing, testing, tidying: the `self` of a printed workflow."
     async def test(self) -> None:
@@ -249,7 +251,7 @@ class Flow(Writing):
         if new != self.solution: self.adopt(new, "Format")
         self.log.append("Format: " + ("changed" if new == self.candidates[-1] else "nothing to do"))
 
-# %% ../nbs/35_operators.ipynb #787ae6a8
+# %% ../nbs/35_operators.ipynb #9dc01573
 async def interpret(flow: Flow, steps: Sequence) -> None:
     "Run steps on a flow. Raises `OverBudget`, `NoAnswer`, and what a step that is none raises."
     for s in steps:
@@ -262,7 +264,7 @@ async def interpret(flow: Flow, steps: Sequence) -> None:
             if {"passed": flow.passed, "failed": flow.failed, "no_code": not flow.solution}[s.condition]: await interpret(flow, s.body)
         else: await getattr(flow, METHOD_OF[s.op])(**{k: getattr(s, k) for k in type(s).model_fields if k != "op"})
 
-# %% ../nbs/35_operators.ipynb #86fa2315
+# %% ../nbs/35_operators.ipynb #418f0838
 class WorkflowRun(Record):
     "What became of one workflow on one problem."
     workflow_id: str                 # empty: it could not be read
@@ -295,7 +297,7 @@ class _Live:
         return WorkflowRun(workflow_id=self.wid, problem_id=problem_id, seed=seed, code=code, status=self.status, passed_shown=f.verdict.clean if code and f.verdict else None,
                            calls=f.calls, tokens=f.tokens, seconds=round(f.seconds, 4), log=f.log[:100], error=self.error)
 
-# %% ../nbs/35_operators.ipynb #e556f65c
+# %% ../nbs/35_operators.ipynb #cbff27bd
 def _serve_tests(verifier, live: list[_Live]) -> None:
     "Judge what flows want tested, together; a test that cannot be judged concerns its own flow only."
     items = [(l.flow.problem, l.waits.what) for l in live]
@@ -311,7 +313,7 @@ def call_seed(seed: int, problem_id: str, call: int) -> int:
     "Seed of a workflow's call number `call`: the same for all workflows, so that parent and child share what they have in common."
     return int(digest(str(seed), problem_id, str(call))[:7], 16)
 
-# %% ../nbs/35_operators.ipynb #9ead8252
+# %% ../nbs/35_operators.ipynb #294601cf
 class Memo:
     "Results by content key, in memory and in an append-only JSONL file; a line that a kill cut off is skipped."
     def __init__(self, file: str | os.PathLike | None = None):
@@ -344,7 +346,7 @@ def _serve_model(model: WorkflowModel, memo: Memo, live: list[_Live], seeds: lis
         memo.put({k: vars(a) for k, a in answers.items() if not a.error})
     for l, k in zip(live, keys): l.go_on(answers.get(k) or ModelAnswer(**memo.get(k)))
 
-# %% ../nbs/35_operators.ipynb #4895828b
+# %% ../nbs/35_operators.ipynb #5a8ae12a
 def _open(workflow: Any, problem: Problem, budget: CallBudget, messages) -> _Live | str:
     "A flow ready to run, or why the workflow cannot be read."
     try: return _Live(Flow(problem, budget, messages), as_workflow(workflow))
@@ -380,7 +382,7 @@ def execute_pairs(
     drive(live, {k: seeds[i] for k, i in first.items()}, out, model, verifier, memo, temperature, max_completion_length, lambda k: tick(keys.count(k)))
     return [out[k] for k in keys]
 
-# %% ../nbs/35_operators.ipynb #a7ecd02b
+# %% ../nbs/35_operators.ipynb #2aa48b35
 def drive(live, seeds: dict[str, int], out: dict[str, WorkflowRun], model, verifier, memo, temperature, max_completion_length, ended) -> None:
     "Let flows run: all tests, then one batch for the model, and again until all have ended."
     def settle(some):
@@ -414,7 +416,7 @@ def score_runs(
     known = {p.id: p for p in problems}
     return verifier.verify([(known[r.problem_id], r.code) for r in runs])
 
-# %% ../nbs/35_operators.ipynb #7de05920
+# %% ../nbs/35_operators.ipynb #71352c40
 class _Draws:
     "A logits processor that leaves one token a row, drawn by the row's own numbers."
     def __init__(self, seeds: list[int], width: int, steps: int, temperature: float, top_p: float):
@@ -439,7 +441,7 @@ def generate_rows(model, tokenizer, prompts: list[list[int]], temperature: float
     ends = [next((i for i, x in enumerate(row) if x in eos), None) for row in made]
     return [Sample(row if e is None else row[:e + 1], finish_reason="length" if e is None else "stop") for row, e in zip(made, ends)]
 
-# %% ../nbs/35_operators.ipynb #ce731e23
+# %% ../nbs/35_operators.ipynb #5539f83b
 class LocalModel(WorkflowModel):
     "A model in this process. Its weights are read when it is made: after training, make another, with another name."
     def __init__(self, model, tokenizer, name: str, batch_size: int = 32, top_p: float = 1.0,
@@ -461,7 +463,7 @@ class LocalModel(WorkflowModel):
             for i, g in zip(part, got): out[i] = ModelAnswer(self.tokenizer.decode(g.token_ids, skip_special_tokens=True), len(g.token_ids), g.finish_reason)
         return [out[i] for i in range(len(ids))]
 
-# %% ../nbs/35_operators.ipynb #1a55a686
+# %% ../nbs/35_operators.ipynb #b479581e
 class EndpointModel(WorkflowModel):
     "A model behind an OpenAI-compatible server."
     def __init__(self, cfg, journal: str | os.PathLike | None = None):    # cfg: `Settings().teacher` with base_url and model
