@@ -93,7 +93,7 @@ def _rms(x: torch.Tensor, w: torch.Tensor, eps: float) -> torch.Tensor:
 def _rope(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     "Rotate x [..., D] by position; cos and sin [..., D/2] broadcast."
     a, b = x.chunk(2, -1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
+    return torch.cat([(a * cos).addcmul_(b, sin, value=-1), (b * cos).addcmul_(a, sin)], -1)
 
 def _trunk(self: LabSampler, ids: torch.Tensor, positions: torch.Tensor, attend: Callable) -> torch.Tensor:
     "Hidden states [N, T, H] of ids [N, T]; `attend(layer, q, k, v)` with q [N, T, heads, D], k and v [N, T, kv, D] -> [N, T, heads * D]."
@@ -102,10 +102,11 @@ def _trunk(self: LabSampler, ids: torch.Tensor, positions: torch.Tensor, attend:
     cos, sin = ((f(angle) * self.rope_scale)[:, :, None].to(self.dtype) for f in (torch.cos, torch.sin))
     for i, l in enumerate(self.layers):
         qkv = l["qkv"](_rms(x, l["n1"], self.eps)).view(n, t, self.heads + 2 * self.kv, self.dim)
-        q, k, v = qkv.split([self.heads, self.kv, self.kv], 2)
-        x = x + l["o"](attend(i, _rope(q, cos, sin), _rope(k, cos, sin), v))
+        turned, v = qkv.split([self.heads + self.kv, self.kv], 2)
+        q, k = _rope(turned, cos, sin).split([self.heads, self.kv], 2)
+        x = x + l["o"](attend(i, q, k, v))
         gate, up = l["gate_up"](_rms(x, l["n2"], self.eps)).chunk(2, -1)
-        x = x + l["down"](F.silu(gate) * up)
+        x = x + l["down"](F.silu(gate).mul_(up))
     return _rms(x, self.norm, self.eps)
 
 # %% ../nbs/11_rollout.ipynb #5cf7f0ab
@@ -126,7 +127,7 @@ class _Grid:
     def __init__(self, cache, lengths, group: int, steps: int, kv: int, dim: int):
         self.prefix, self.lengths, self.group, self.t = cache, lengths, group, 0
         n = len(lengths) * group
-        self.own = [tuple(torch.empty(n, kv, steps, dim, dtype=k.dtype) for _ in "kv") for k, _ in cache]
+        self.own = [(torch.empty(n, kv, dim, steps, dtype=k.dtype), torch.empty(n, kv, steps, dim, dtype=k.dtype)) for k, _ in cache]   # keys stand as the product reads them
         self.rows = torch.arange(n)                                  # which output row each slot is
         self.mask = _length_mask(lengths, cache[0][0])
 
@@ -152,11 +153,11 @@ def _attend_grid(self: LabSampler, grid: _Grid, i: int, q, k, v) -> torch.Tensor
     "Attention of one new token a row over its group's prompt and its own tokens; q [N, 1, heads, D] -> [N, 1, heads * D]."
     (pk, pv), (ok, ov), g, t = grid.prefix[i], grid.own[i], grid.group, grid.t
     n, rep, p = len(q), self.heads // self.kv, len(grid.lengths)
-    ok[:, :, t], ov[:, :, t] = k[:, 0], v[:, 0]
+    ok[:, :, :, t], ov[:, :, t] = k[:, 0], v[:, 0]
     q = q.view(p, g, self.kv, rep, self.dim) * self.dim ** -0.5
     shared = q.permute(0, 2, 1, 3, 4).reshape(p, self.kv, g * rep, self.dim)
     s_prompt = (shared @ pk.transpose(2, 3)).float() + grid.mask                                 # [P, kv, g*rep, Tp]
-    s_own = (q.reshape(n, self.kv, rep, self.dim) @ ok[:, :, :t + 1].transpose(2, 3)).float()     # [N, kv, rep, t+1]
+    s_own = (q.reshape(n, self.kv, rep, self.dim) @ ok[..., :t + 1]).float()                      # [N, kv, rep, t+1]
     s_own = s_own.view(p, g, self.kv, rep, t + 1).permute(0, 2, 1, 3, 4).reshape(p, self.kv, g * rep, t + 1)
     w_prompt, w_own = torch.softmax(torch.cat([s_prompt, s_own], -1), -1).to(self.dtype).split([s_prompt.shape[-1], t + 1], -1)
     out = (w_prompt @ pv).view(p, self.kv, g, rep, self.dim).permute(0, 2, 1, 3, 4).reshape(n, self.kv, rep, self.dim)
@@ -175,17 +176,15 @@ def draw(
         token = logits.argmax(-1)
         return token, torch.log_softmax(logits, -1).gather(1, token[:, None])[:, 0]
     z = logits / temperature if temperature != 1 else logits
-    top = z.amax(-1, keepdim=True); weights = (z - top).exp_()
-    logz = weights.sum(-1).log() + top[:, 0]
-    if top_p < 1: weights = _nucleus(weights, top_p)
-    n, v = weights.shape; blocks = F.pad(weights, (0, -v % 256)).view(n, -1, 256)
+    p = torch.softmax(z, -1); weights = _nucleus(p, top_p) if top_p < 1 else p
+    n, v = weights.shape; blocks = (F.pad(weights, (0, -v % 256)) if v % 256 else weights).view(n, -1, 256)
     cum = blocks.sum(-1).double().cumsum(-1); target = u.double() * cum[:, -1]
     b = torch.searchsorted(cum, target[:, None], right=True)[:, 0].clamp_(max=cum.shape[1] - 1)
     rest = target - torch.where(b > 0, cum.gather(1, (b - 1).clamp(min=0)[:, None])[:, 0], 0.0)
     inside = blocks[torch.arange(n), b].double().cumsum(-1)
     token = b * 256 + torch.searchsorted(inside, torch.minimum(rest, inside[:, -1] * (1 - 1e-12))[:, None], right=True)[:, 0].clamp_(max=255)
     token = torch.where(weights.gather(1, token.clamp(max=v - 1)[:, None])[:, 0] > 0, token.clamp(max=v - 1), weights.argmax(-1))
-    return token, z.gather(1, token[:, None])[:, 0] - logz
+    return token, p.gather(1, token[:, None])[:, 0].log()
 
 def _nucleus(weights: torch.Tensor, top_p: float) -> torch.Tensor:
     "Zero all but the smallest set of largest weights that holds `top_p` of the total; the token that crosses the line stays in."
