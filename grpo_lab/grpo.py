@@ -198,7 +198,8 @@ def train_grpo(
         sample_seed=seed, on_batch=ledger_writer(ledger, stage, rewards, cfg.num_generations), callbacks=[progress_callback(stage), *callbacks])
     for c in [c for c in trainer.callback_handler.callbacks if type(c).__name__ == "PrinterCallback"]: trainer.remove_callback(c)
     trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
-    curve = keep_log(log, trainer.state.log_history) if log else [h for h in trainer.state.log_history if "reward" in h]
+    if log: keep_log(log, trainer.state.log_history)
+    curve = [h for h in trainer.state.log_history if "reward" in h]      # with num_iterations > 1 not every step samples
     save_step(trainer.model, tokenizer, out, source)
     return {"steps": trainer.state.global_step, "completions": -(-trainer.state.global_step // cfg.num_iterations) * cfg.prompts_per_step * cfg.num_generations, "tokens": int(trainer.state.num_input_tokens_seen), "seconds": time.perf_counter() - start,
             "reward_first": curve[0]["reward"], "reward_last": curve[-1]["reward"], "zero_std": sum(h.get("frac_reward_zero_std", 0) for h in curve) / len(curve)}
