@@ -159,7 +159,6 @@ class Coupled(Section):
     sync_ref_model: bool = Field(False, description="bring the reference up to date now and then; TRL's name, like the next two")
     ref_model_sync_steps: int = Field(64, ge=1, description="optimiser steps between two such times")
     ref_model_mixup_alpha: float = Field(0.6, gt=0, le=1, description="share of the policy in the new reference")
-    pretrain_steps: int = Field(800, ge=1, description="task oneliners: optimiser steps on its corpus, from random weights")
 
 
 # %% ../nbs/00_config.ipynb #e401b71c
@@ -337,6 +336,11 @@ PROFILES = {
         "grpo": {"num_train_epochs": 3, "prompts_per_step": 16, "num_generations": 8, "micro_batch_size": 16, "learning_rate": 1e-5, "beta": 0.01,
                  "max_completion_length": 512, "sampler": "generate", "save_steps": 50},
         "evaluate": {"num_samples": 100, "temperature": 0.8, "top_p": 0.95, "k": [1, 5, 10, 25, 50, 100], "max_completion_length": 512, "batch_size": 400}},
+    "diffusion": {
+        "task": "oneliners",
+        "diffusion": {"lora": False, "max_steps": 800, "learning_rate": 3e-3, "per_device_train_batch_size": 64, "max_completion_length": 28, "diffusion_steps": 14, "temperature": 1.0},
+        "grpo": {"max_steps": 120, "prompts_per_step": 8, "num_generations": 8, "num_iterations": 2, "micro_batch_size": 32, "learning_rate": 5e-4, "epsilon": 0.5, "max_completion_length": 28},
+        "evaluate": {"num_samples": 4, "temperature": 1.0, "max_completion_length": 28, "batch_size": 128}},
     "workflows": {
         "system": "workflow_search", "task": "starter",
         "grpo": {"max_steps": 12, "prompts_per_step": 4, "micro_batch_size": 8, "learning_rate": 5e-4, "beta": 0.02, "epsilon": 0.9, "epsilon_high": 4.0, "max_completion_length": 256},

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['ESTIMATORS', 'draw_masks', 'score_from_logits', 'estimate_logps', 'all_masks', 'mask_weights', 'exact_elbo']
 
-# %% ../nbs/32_estimators.ipynb #1e53e81b
+# %% ../nbs/32_estimators.ipynb #8e515af1
 import itertools, math
 from typing import Callable
 import torch
 
-# %% ../nbs/32_estimators.ipynb #90eee813
+# %% ../nbs/32_estimators.ipynb #4f72bcb3
 ESTIMATORS = {"coupled": 3, "decoupled": 3, "full": 1}     # and their forward passes
 
 def draw_masks(
@@ -32,7 +32,7 @@ def draw_masks(
     passes = [(everything, 1.0), *halves]; share = 1 / min(2, len(passes))
     return torch.stack([torch.cat([first, m], 1) for m, _ in passes], 1), torch.tensor([share / p for _, p in passes]).repeat(rows, 1)
 
-# %% ../nbs/32_estimators.ipynb #c9b15293
+# %% ../nbs/32_estimators.ipynb #8e392039
 def score_from_logits(
     logits: Callable,     # (ids [N, T], attention_mask [N, T]) -> [N, T, V]; position i predicts token i
     mask_id: int,         # gets no probability
@@ -56,10 +56,10 @@ def estimate_logps(
     "Weighted sum of a token's log-probability over the passes in which it is hidden."
     b, k, width = hidden.shape; flat = lambda x: x[:, None].expand(-1, k, -1).reshape(b * k, width)
     wanted, targets = (hidden & scored[:, None].bool()), flat(ids)
-    logps, entropies = score(targets.masked_fill(hidden.view(b * k, width), mask_id), targets, wanted.view(b * k, width), flat(attention_mask))
+    logps, entropies = score(targets.masked_fill(hidden.flatten(0, 1), mask_id), targets, wanted.flatten(0, 1), flat(attention_mask))
     return (logps.view(hidden.shape) * weights[..., None]).sum(1), entropies.view(hidden.shape).sum(1) / wanted.sum(1).clamp(min=1)
 
-# %% ../nbs/32_estimators.ipynb #62f9eefc
+# %% ../nbs/32_estimators.ipynb #c8886ad0
 def all_masks(n: int) -> torch.Tensor:   # [2^n - 1, n] bool
     "Every way to hide at least one of n tokens."
     return torch.tensor([m for m in itertools.product((False, True), repeat=n) if any(m)])
