@@ -6,7 +6,7 @@
 __all__ = ['MASK_TOKEN', 'KINDS', 'sees_future', 'make_masked_lm', 'mask_id', 'token_hidden', 'token_logits', 'masked_logps',
            'vocabulary_tokenizer', 'tiny_masked_lm', 'load_masked_lm', 'masked_student']
 
-# %% ../nbs/30_masked_lm.ipynb #cc502382
+# %% ../nbs/30_masked_lm.ipynb #97e51d86
 import json, re, shutil, tempfile
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from .config import Settings
 from .logprobs import _inner, _placed
 
-# %% ../nbs/30_masked_lm.ipynb #5597d4a1
+# %% ../nbs/30_masked_lm.ipynb #fdee0c1a
 def _hidden(inner, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
     "Last hidden states [B, L, H]; positions are counted from the first token that is not padding. Half precision where the weights are, or where the caller has asked for autocast."
     kind, dtype = ids.device.type, inner.get_output_embeddings().weight.dtype
@@ -31,7 +31,7 @@ def sees_future(model) -> bool:
     h = [_hidden(inner, ids, torch.ones_like(ids))[0, 0] for ids in (a, b)]; inner.train(training)
     return not torch.equal(*h)
 
-# %% ../nbs/30_masked_lm.ipynb #cec27068
+# %% ../nbs/30_masked_lm.ipynb #79913c84
 MASK_TOKEN = "<|mask|>"
 
 @torch.no_grad()
@@ -63,7 +63,7 @@ def mask_id(model) -> int:
         raise ValueError(f"this model (type '{config.model_type}') is a causal one: pass it through make_masked_lm first, or load it with load_masked_lm")
     return config.mask_token_id
 
-# %% ../nbs/30_masked_lm.ipynb #fddddeda
+# %% ../nbs/30_masked_lm.ipynb #44dd900a
 def _shift(hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
     "What stands at i - 1 moved to i; the first token of a row keeps its own."
     first = attention_mask.bool() & (attention_mask.cumsum(-1) == 1)
@@ -80,7 +80,7 @@ def token_hidden(
     hidden = _hidden(inner, ids, seen)
     return _shift(hidden, seen) if inner.config.shifted_head else hidden
 
-# %% ../nbs/30_masked_lm.ipynb #0edb4bcc
+# %% ../nbs/30_masked_lm.ipynb #c9852f34
 def _head(inner, hidden: torch.Tensor) -> torch.Tensor:
     "Logits [..., V] in float32, that of the mask token minus infinity."
     head = inner.get_output_embeddings()
@@ -98,7 +98,7 @@ def token_logits(
     hidden = token_hidden(model, ids, attention_mask)
     return _head(_inner(model), hidden if wanted is None else hidden[wanted.bool()])
 
-# %% ../nbs/30_masked_lm.ipynb #db004edf
+# %% ../nbs/30_masked_lm.ipynb #fa3f7f55
 def _pick(inner, hidden: torch.Tensor, targets: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
     "log p and entropy of targets [N] from hidden states [N, H]."
     logp = torch.log_softmax(_head(inner, hidden) / temperature, -1)
@@ -123,7 +123,7 @@ def masked_logps(
     parts = [pick(inner, h, t, temperature) for h, t in zip(hidden.split(rows), chosen.split(rows))]
     return _placed(wanted, *(torch.cat(p) for p in zip(*parts)))
 
-# %% ../nbs/30_masked_lm.ipynb #3a4c627f
+# %% ../nbs/30_masked_lm.ipynb #c648187f
 def vocabulary_tokenizer(
     pieces: list[str],         # the words of the language: texts are cut into these, longest first
 ):
@@ -139,7 +139,7 @@ def vocabulary_tokenizer(
     tok.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     return tok
 
-# %% ../nbs/30_masked_lm.ipynb #d43934e6
+# %% ../nbs/30_masked_lm.ipynb #ff168d86
 def tiny_masked_lm(
     tokenizer,                  # with a mask token
     hidden_size: int = 128,
@@ -156,11 +156,11 @@ def tiny_masked_lm(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(LlamaConfig(vocab_size=len(tokenizer), hidden_size=hidden_size, intermediate_size=hidden_size * 8 // 3 // 16 * 16 or 16, num_hidden_layers=layers,
-            num_attention_heads=heads, num_key_value_heads=heads, max_position_embeddings=max_length, tie_word_embeddings=True, bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))
+            num_attention_heads=heads, num_key_value_heads=heads, max_position_embeddings=max_length, tie_word_embeddings=True, initializer_range=hidden_size ** -0.5, bos_token_id=None, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id))
     model.config.mask_token_id = tokenizer.mask_token_id        # its row is as random as the others
     return make_masked_lm(model.eval(), tokenizer, shifted_head)
 
-# %% ../nbs/30_masked_lm.ipynb #d873fb39
+# %% ../nbs/30_masked_lm.ipynb #cd36baab
 def _need(raw: dict, what: str, **values) -> None:
     "Raise `ValueError` unless the config says these things (or nothing on them)."
     for k, v in values.items():
@@ -189,7 +189,7 @@ def _llada_config(raw: dict):
         num_key_value_heads=raw.get("n_kv_heads") or (1 if raw.get("multi_query_attention") else heads), max_position_embeddings=raw["max_sequence_length"], rms_norm_eps=raw.get("rms_norm_eps", 1e-5),
         rope_parameters={"rope_type": "default", "rope_theta": float(raw.get("rope_theta", 10000.0))}, tie_word_embeddings=bool(raw.get("weight_tying", False)), eos_token_id=raw.get("eos_token_id"), pad_token_id=raw.get("pad_token_id"))
 
-# %% ../nbs/30_masked_lm.ipynb #446bd986
+# %% ../nbs/30_masked_lm.ipynb #5c3808f1
 KINDS = {"dream": (_dream_config, None, True, 151666), "llada": (_llada_config, _LLADA, False, 126336)}     # config, names of weights, shifted head, mask token
 
 def _tokenizer(folder: Path, kind: str | None, mask: int):
@@ -222,7 +222,7 @@ def load_masked_lm(
     if not sees_future(model): raise ValueError(f"{source}: the model does not look ahead")
     return model.eval(), _tokenizer(folder, kind, mask)
 
-# %% ../nbs/30_masked_lm.ipynb #5bbeb7bc
+# %% ../nbs/30_masked_lm.ipynb #9c840054
 def masked_student(
     settings: Settings,
     folder: str | Path,           # written here: model and tokenizer, whole or not at all; kept when it is there already
