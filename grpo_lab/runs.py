@@ -64,6 +64,9 @@ def plan(
                     parameters={"run_dir": str(run_dir), "profile": settings.profile, **more})
     if settings.system == "teacher_grpo":
         return [step("1_data", "1_data"), step("2_synthesis", "2_synthesis"), step("3_grpo", "3_train"), step("4_evaluate", "4_pass_at_k")]
+    if settings.system == "workflow_search":
+        turns = [(step(f"1_search_{n}", "1_search", iteration=n), step(f"2_policy_{n}", "2_policy", iteration=n)) for n in range(1, settings.search.iterations + 1)]
+        return [*[s for turn in turns for s in turn][:-1], step("4_evaluate", "4_workflows")]      # nobody searches with what the last policy would have learned
     return [step("1_initial_finetune", "1_initial_finetune"),
             *[step(f"2_self_improve_{n}", "2_self_improve", iteration=n) for n in range(1, settings.stage2.iterations + 1)],
             step("3_grpo", "3_grpo"), step("4_evaluate", "4_evaluate")]
@@ -140,8 +143,8 @@ def space_needed(
     return int(1.1 * model_bytes(settings) * max(models, 0)) + 100 * 2**20
 
 def _trains(step_id: str) -> bool:
-    "Whether a step leaves a model: the first iteration of stage 2 only generates, and neither data nor evaluation train."
-    return step_id not in ("2_self_improve_1", "1_data", "2_synthesis", "4_evaluate")
+    "Whether a step leaves a model: the first iteration of stage 2 only generates, and neither data nor search nor evaluation train."
+    return step_id not in ("2_self_improve_1", "1_data", "2_synthesis", "4_evaluate") and not step_id.startswith("1_search_")
 
 # %% ../nbs/24_runs.ipynb #5cf5773c
 _ELSEWHERE = "choose another outputs folder (--set outputs=FOLDER)"
@@ -404,6 +407,7 @@ def open_step(
         if run.steps[later]["state"] == "done": run.update(later, state="pending")   # they were made from what is now redone
     cut_off = run.steps[step_id]["state"] in ("running", "failed")
     clear_step(run, step_id, checkpoint_step(run, step_id) if cut_off else 0)
+    if not cut_off: shutil.rmtree(run.dir / "searches" / step_id, ignore_errors=True)      # a search that was cut off goes on
     run.update(step_id, state="running", started=_now(), finished=None, seconds=None, error=None, inputs=[], outputs=[], metrics={},
                attempts=run.steps[step_id]["attempts"] + 1)
     seed_everything(run.steps[step_id]["seed"], run.settings.threads)

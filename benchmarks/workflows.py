@@ -1,0 +1,219 @@
+"""Does searching over workflows pay, and does learning from a search help the next one? Five arms at equal numbers of model calls, several seeds.
+
+    python benchmarks/workflows.py                          # SmolLM2-135M, starter problems, 3 seeds (about an hour on 2 cores)
+    python benchmarks/workflows.py --reuse                  # go on where it was stopped, or only write the table again
+    python benchmarks/workflows.py --task humaneval --model FOLDER --name qwen     # another model, other problems; by hand, or on a GPU
+    python benchmarks/workflows.py --seeds 0 --budget 60 --validation 3 --test 3 --steps 1 --out /dev/null      # does it work? (minutes)
+
+Arms: single (one call a problem); best_of (as many calls as a workflow may make: the first program that passes the shown test); random (random workflows, the best on the validation problems is kept);
+mcts (tree search from the single shot, edits by chance); mcts_trained (the policy is trained on the tree of `mcts`, then the same search with edits in the order of what it has learned).
+
+Equal calls. On a test problem every workflow may make at most --calls calls. The three searching arms have the same budget of calls on the validation problems (--budget); an evaluation that does not fit into what is left does not count. Programs that the policy or its
+reference reads to sort edits count as calls of mcts_trained, too. Calls are counted where they are asked for, also where an equal request (same words, same seed) was answered before: such answers are kept, so that arms share what they have in common and the run is faster than its calls.
+What training costs is not in calls; its seconds stand beside. single makes one call and reports the mean over --calls seeds, so that it, too, has been measured with that many calls.
+
+A workflow sees the shown test of a problem; what is counted is all tests, hidden ones included, on problems that no search has seen. Intervals: bootstrap over test problems and seeds together. Nothing was tuned on the test problems.
+
+Every cell (arm, seed) writes outputs/workflows/<name>/<seed>/<arm>.json last. Writes benchmarks/results/workflows.json.
+"""
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+ARMS = ("single", "best_of", "random", "mcts", "mcts_trained")
+
+
+def settings_for(args):
+    from grpo_lab.config import load_settings
+    sets = [f"task={args.task}", *([f"student.model={args.model}"] if args.model else []), f"search.calls={args.calls}", f"search.max_calls={args.budget}", f"search.max_completion_length={args.tokens}",
+            "search.rounds=200", "search.patience=0", f"search.problems={args.validation}", f"search.max_difficulty={args.difficulty}", f"search.children={args.children}", f"grpo.max_steps={args.steps}", *args.sets]
+    return load_settings("workflows", sets=sets)
+
+
+def chosen(settings, args):
+    "Validation and test problems, the same for all arms and seeds; a benchmark without a training split gives every third problem to the search."
+    from grpo_lab.tasks import open_task
+    from grpo_lab.workflow_loop import search_problems
+    task = open_task(settings)
+    train, test = task.load("train"), task.load("heldout")
+    if not train:
+        train, test = test[::3], [p for i, p in enumerate(test) if i % 3]
+    return task, search_problems(settings, train, args.validation), search_problems(settings, test, args.test)
+
+
+class Bench:
+    "What the arms share: models, problems, known answers."
+    def __init__(self, args):
+        from grpo_lab import student
+        from grpo_lab.operators import LocalModel, Memo
+        from grpo_lab.verify import open_verifier
+        self.args, self.settings = args, settings_for(args)
+        self.cfg = self.settings.search
+        self.task, self.validation, self.test = chosen(self.settings, args)
+        self.folder = Path(args.outputs) / args.name
+        self.tokenizer, self.source = student.load_tokenizer(self.settings), student.weights_path(self.settings)
+        self.base = student.load_model(self.settings, self.source)
+        self.executor = LocalModel(self.base, self.tokenizer, args.name, batch_size=64)
+        self.verifier, self.memo = open_verifier(self.settings, cache_dir=self.folder), Memo(self.folder / "memo.jsonl")
+
+    def evaluator(self, seed):
+        from grpo_lab.workflow_loop import workflow_evaluator
+        return workflow_evaluator(self.validation, self.executor, self.verifier, self.cfg, 1000 + seed, self.memo, self.task.messages)
+
+    def tested(self, workflow, seed: int, repeats: int = 1) -> dict:
+        "A workflow on the test problems: share solved of each, calls."
+        from grpo_lab.operators import execute_pairs
+        from grpo_lab.workflow_loop import budget_of, judged
+        pairs = [(workflow, p) for p in self.test for _ in range(repeats)]
+        seeds = [2000 + 100 * seed + r for _ in self.test for r in range(repeats)]
+        runs = execute_pairs(pairs, self.executor, self.verifier, budget_of(self.cfg), seeds, temperature=self.cfg.temperature, max_completion_length=self.cfg.max_completion_length, messages=self.task.messages, memo=self.memo)
+        clean = [v.clean for v in judged(runs, self.test, self.verifier)]
+        return {"passed": {p.id: sum(clean[i * repeats:(i + 1) * repeats]) / repeats for i, p in enumerate(self.test)}, "test_calls": sum(r.calls for r in runs) / len(runs), "test_tokens": sum(r.tokens for r in runs) / len(runs)}
+
+    def tree_search(self, folder, seed, propose=None):
+        from grpo_lab.search import Store, random_proposals, search
+        tree = search(folder, self.evaluator(seed), propose or random_proposals, self.cfg, seed, about={"problems": [p.id for p in self.validation], "model": self.executor.name},
+                      progress=lambda n, note: print(f"    round {n}: {note}", flush=True))
+        return tree, Store(folder).state()
+
+    def random_search(self, folder, seed):
+        "Random workflows after the single shot, until the budget is spent; kept like a tree in which the single shot is everybody's father."
+        from grpo_lab.search import Node, Tree, evaluate_all, judge_node, Store
+        from grpo_lab.workflows import SINGLE_SHOT, random_workflow, workflow_id
+        evaluate, store, tree, calls, drawn = self.evaluator(seed), Store(folder), Tree(), 0, 0
+        while True:
+            some = [SINGLE_SHOT] if not len(tree) else []
+            while len(tree) and len(some) < self.cfg.children:
+                w, drawn = random_workflow(100_000 * seed + drawn), drawn + 1
+                if workflow_id(w) not in tree.keys and w not in some:
+                    some.append(w)
+            for w, outcomes in zip(some, evaluate_all(store, some, evaluate, self.cfg)):
+                node = judge_node(Node(id=len(tree), father=0 if len(tree) else None, workflow=w), outcomes, self.cfg)
+                if calls + node.calls > self.cfg.max_calls:
+                    return tree, {"calls": calls, "rounds": []}
+                calls += node.calls
+                tree.add(node)
+            print(f"    {len(tree)} workflows, best {tree.best()[0].score:.3f}, {calls} calls", flush=True)
+
+    def learned(self, seed):
+        "A policy trained on the tree of `mcts`, as a proposer, and what training did."
+        from grpo_lab import student
+        from grpo_lab.runs import seed_everything
+        from grpo_lab.search import search_trajectories
+        from grpo_lab.workflow_loop import PriorProposals, train_policy
+        rows = search_trajectories([self.folder / str(seed) / "mcts"], self.validation, self.cfg)
+        seed_everything(seed, self.settings.threads)
+        policy, began = student.load_model(self.settings, self.source), time.time()
+        got = train_policy(self.settings, rows, policy, self.tokenizer, seed=seed)
+        cost = {"train_seconds": time.time() - began, "train_cpu_seconds": None, "trajectories": len(rows), **{k: got[k] for k in ("steps", "groups", "zero_std", "before", "after")}}
+        policy.eval()
+        return PriorProposals(policy, self.base, self.tokenizer, self.validation, self.cfg.prior_scale, self.settings.grpo.max_completion_length), cost
+
+    def cell(self, arm: str, seed: int) -> dict:
+        "One arm, one seed."
+        from grpo_lab.workflows import SINGLE_SHOT, best_of_n, to_python
+        wall, cpu, more, tree, state = time.time(), time.process_time(), {}, None, {"calls": 0, "rounds": []}
+        folder = self.folder / str(seed) / arm
+        if arm == "random":
+            tree, state = self.random_search(folder, seed)
+        elif arm == "mcts":
+            tree, state = self.tree_search(folder, seed)
+        elif arm == "mcts_trained":
+            propose, more = self.learned(seed)
+            tree, state = self.tree_search(folder, seed, propose)
+            more["opinion_calls"] = propose.calls
+        workflow = tree.best()[0].workflow if tree else best_of_n(self.cfg.calls) if arm == "best_of" else SINGLE_SHOT
+        if tree:
+            more |= {"evaluated": len(tree), "validation": tree.best()[0].rate, "validation_score": tree.best()[0].score, "scores": [round(n.score, 4) for n in tree.nodes],
+                     "node_calls": [n.calls for n in tree.nodes], "edits": [n.modification for n in tree.nodes]}
+        found = self.tested(workflow, seed, self.cfg.calls if arm == "single" else 1)
+        return {"arm": arm, "seed": seed, **found, "search_calls": state["calls"], "workflow": to_python(workflow), **more, "seconds": time.time() - wall, "cpu_seconds": time.process_time() - cpu}
+
+
+def summary(results: list[dict], draws: int = 2000) -> dict:
+    "By arm: share solved with an interval over problems and seeds, calls; paired differences."
+    import numpy as np
+    rng, arms = np.random.default_rng(0), [a for a in ARMS if any(r["arm"] == a for r in results)]
+    names = sorted(results[0]["passed"])
+    rate = {a: np.array([[r["passed"][n] for n in names] for r in sorted(results, key=lambda r: r["seed"]) if r["arm"] == a]) for a in arms}    # seeds x problems
+    seeds = min(len(x) for x in rate.values())
+    picks = [(rng.integers(0, seeds, seeds), rng.integers(0, len(names), len(names))) for _ in range(draws)]
+    boot = {a: np.array([x[s][:, p].mean() for s, p in picks]) for a, x in rate.items()}
+    span = lambda v: [float(q) for q in np.quantile(v, [0.025, 0.975])]
+    mean = lambda a, k: statistics.mean([r[k] for r in results if r["arm"] == a and r.get(k) is not None] or [0])
+    out = {"problems": len(names), "seeds": seeds, "arms": {}, "differences": {}}
+    for a in arms:
+        out["arms"][a] = {"solved": float(rate[a].mean()), "interval": span(boot[a]), "by_seed": [float(m) for m in rate[a].mean(1)], "test_calls": mean(a, "test_calls"), "search_calls": mean(a, "search_calls"),
+                          "evaluated": mean(a, "evaluated"), "validation": mean(a, "validation"), "seconds": mean(a, "seconds"), "cpu_seconds": mean(a, "cpu_seconds")}
+    pairs = (("mcts", "single"), ("mcts", "best_of"), ("mcts", "random"), ("mcts_trained", "single"), ("mcts_trained", "random"), ("mcts_trained", "mcts"), ("best_of", "single"))
+    out["differences"] = {f"{a} - {b}": {"difference": float(rate[a].mean() - rate[b].mean()), "interval": span(boot[a] - boot[b])} for a, b in pairs if a in rate and b in rate}
+    return out
+
+
+def show(s: dict) -> None:
+    print(f"\nshare of {s['problems']} test problems solved, {s['seeds']} seeds, 95 % interval over problems and seeds")
+    base = s["arms"].get("single", {}).get("solved")
+    print(f"{'arm':13} {'solved':>7} {'interval':^16} {'ratio':>6}  {'calls a problem':>15}  {'search calls':>12}  {'workflows':>9}  {'validation':>10}  {'cpu s':>6}  by seed")
+    for a, r in s["arms"].items():
+        low, high = r["interval"]
+        ratio = f"{r['solved'] / base:6.2f}" if base else " " * 6
+        print(f"{a:13} {r['solved']:7.3f} {low:7.3f} to {high:5.3f} {ratio}  {r['test_calls']:15.2f}  {r['search_calls']:12.0f}  {r['evaluated']:9.1f}  {r['validation']:10.3f}  {r['cpu_seconds']:6.0f}  " + " ".join(f"{v:.3f}" for v in r["by_seed"]))
+    for name, d in s["differences"].items():
+        print(f"{name:22} {d['difference']:+.3f}  ({d['interval'][0]:+.3f} to {d['interval'][1]:+.3f})")
+
+
+def main(argv: list[str] | None = None) -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--task", default="starter", choices=("starter", "humaneval", "mbpp"))
+    p.add_argument("--model", default="", metavar="FOLDER", help="default: SmolLM2-135M-Instruct")
+    p.add_argument("--name", default="smollm2", help="of the model, in files")
+    p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    p.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
+    p.add_argument("--calls", type=int, default=4, help="model calls on one problem at most (default: 4)")
+    p.add_argument("--budget", type=int, default=600, help="model calls of one search (default: 600)")
+    p.add_argument("--validation", type=int, default=16, help="problems that a search tries workflows on (default: 16)")
+    p.add_argument("--test", type=int, default=40, help="held-out problems (default: 40)")
+    p.add_argument("--difficulty", type=int, default=2, help="hardest problems (default: 2 of 4); 0: all")
+    p.add_argument("--tokens", type=int, default=128, help="of one call (default: 128)")
+    p.add_argument("--children", type=int, default=2, help="workflows tried in a round (default: 2)")
+    p.add_argument("--steps", type=int, default=12, help="optimiser steps of the training (default: 12)")
+    p.add_argument("--set", action="append", dest="sets", default=[], metavar="NAME=VALUE", help="further settings")
+    p.add_argument("--reuse", action="store_true", help="keep what is done")
+    p.add_argument("--note", default="", help="on the machine, for the results: what else ran")
+    p.add_argument("--outputs", default=str(ROOT / "outputs" / "workflows"))
+    p.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "workflows.json"))
+    args = p.parse_args(argv)
+    from grpo_lab.records import atomic_write
+    from grpo_lab.runs import git_state, machine, versions
+    settings = settings_for(args).model_dump()
+    folder, results, bench = Path(args.outputs) / args.name, [], None
+    if not args.reuse:
+        shutil.rmtree(folder, ignore_errors=True)
+    doc = {"command": "python benchmarks/workflows.py " + " ".join(argv or sys.argv[1:]), "machine_note": args.note, "machine": machine(), "versions": versions(), **git_state()}
+    for seed in args.seeds:
+        for arm in args.arms:
+            file = folder / str(seed) / f"{arm}.json"
+            if not file.exists():
+                print(f"seed {seed}, {arm}", flush=True)
+                bench = bench or Bench(args)
+                atomic_write(file, json.dumps({**bench.cell(arm, seed), "settings": settings, **git_state()}, indent=1) + "\n")
+            result = json.loads(file.read_text())
+            if result["settings"] != json.loads(json.dumps(settings)):
+                sys.exit(f"{file} was made with other settings; run without --reuse, or with another --name")
+            results.append(result)
+            print(f"  seed {seed}, {arm}: {statistics.mean(result['passed'].values()):.3f} solved, {result['test_calls']:.2f} calls a problem, {result['search_calls']} calls in the search, {result['seconds']:.0f} s", flush=True)
+    s = summary(results)
+    show(s)
+    if args.out != "/dev/null":
+        doc |= {**s, "settings": {k: v for k, v in settings.items() if k in ("task", "search", "grpo", "student")}, "cells": [{k: v for k, v in r.items() if k != "settings"} for r in results]}
+        atomic_write(args.out, json.dumps(doc, indent=1, default=str) + "\n")
+        print(f"written to {Path(args.out).name}")
+
+
+if __name__ == "__main__":
+    main()
