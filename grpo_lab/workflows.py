@@ -9,14 +9,17 @@ __all__ = ['MAX_STEPS', 'MAX_DEPTH', 'MAX_TIMES', 'MAX_TEXT', 'Condition', 'STEP
            'to_python', 'workflow_id', 'from_python', 'Edit', 'apply_edit', 'describe', 'numbered', 'parse_edit',
            'random_workflow', 'random_edit']
 
-# %% ../nbs/34_workflows.ipynb #34c6e628
+# %% ../nbs/34_workflows.ipynb #133844eb
 import ast, difflib, functools, json, random, re
 from typing import Annotated, Any, ClassVar, Literal, Union
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 from .records import Record, digest
 
-# %% ../nbs/34_workflows.ipynb #821c964c
-MAX_STEPS, MAX_DEPTH, MAX_TIMES, MAX_TEXT = 16, 3, 8, 400     # steps in all, loops and conditions inside each other, rounds of a loop, characters of an instruction
+# %% ../nbs/34_workflows.ipynb #1f84fe57
+MAX_STEPS = 16      # of a workflow, bodies included
+MAX_DEPTH = 3       # loops and conditions inside each other
+MAX_TIMES = 8       # rounds of a loop
+MAX_TEXT = 400      # characters of an instruction
 Condition = Literal["passed", "failed", "no_code"]      # the solution passed the shown test | was tested and failed | there is none
 
 class _Step(Record):
@@ -44,7 +47,7 @@ class Test(_Step):
     op: Literal["Test"] = "Test"
 class Format(_Step): op: Literal["Format"] = "Format"
 
-# %% ../nbs/34_workflows.ipynb #b55de7fe
+# %% ../nbs/34_workflows.ipynb #8aa109dd
 class Loop(_Step):
     op: Literal["Loop"] = "Loop"
     times: int = Field(ge=1, le=MAX_TIMES)                # rounds at most
@@ -61,7 +64,7 @@ ALIASES = {"SelfRefine": "Revise", "CodeGenerate": "CustomCodeGenerate", "Genera
 Step = Annotated[Union[tuple(STEPS.values())], Field(discriminator="op")]
 for _c in (Loop, If): _c.model_rebuild()
 
-# %% ../nbs/34_workflows.ipynb #1af29251
+# %% ../nbs/34_workflows.ipynb #e72fc5d1
 def nearest(name: str) -> str:
     "The operator whose name is most like this one; empty where none is."
     lower = {n.lower(): n for n in STEPS}
@@ -74,8 +77,9 @@ def _unknown(name: Any, where: str) -> str:
 
 def check_raw(steps: Any, where: str = "step ", depth: int = 0) -> None:
     "Raises `ValueError` for the usual mistakes in plain data, naming the step."
-    if not isinstance(steps, (list, tuple)) or not steps: raise ValueError(f"{where.rstrip('. ')}: a workflow, a loop and a condition are a list of at least one step")
-    if depth > MAX_DEPTH: raise ValueError(f"{where.rstrip('. ')}: loops and conditions go at most {MAX_DEPTH} deep")
+    block = where.rstrip(". ")
+    if not isinstance(steps, (list, tuple)) or not steps: raise ValueError(f"{block}: a workflow, a loop and a condition hold a list of at least one step")
+    if depth > MAX_DEPTH: raise ValueError(f"{block}: loops and conditions go at most {MAX_DEPTH} deep")
     for i, s in enumerate(steps, 1):
         here = f"{where}{i}"; s = s.model_dump() if isinstance(s, _Step) else s
         if not isinstance(s, dict) or "op" not in s: raise ValueError(f"{here}: a step is an object with a field 'op', not {str(s)[:60]!r}")
@@ -84,7 +88,7 @@ def check_raw(steps: Any, where: str = "step ", depth: int = 0) -> None:
             raise ValueError(f"{here}: a loop needs a bound: times from 1 to {MAX_TIMES}, not {n!r}")
         if s["op"] in ("Loop", "If"): check_raw(s.get("body"), f"{here}.", depth + 1)
 
-# %% ../nbs/34_workflows.ipynb #0e97c412
+# %% ../nbs/34_workflows.ipynb #75dc5b18
 def walk(steps) -> list[_Step]:
     "All steps, in the order in which they are written: a loop or condition before its body. Their numbers count from 1."
     return [x for s in steps for x in (s, *walk(getattr(s, "body", ())))]
@@ -120,11 +124,11 @@ def _validated(data: Any) -> Workflow:
     "pydantic's first complaint, short."
     try: return Workflow.model_validate_json(data) if isinstance(data, str) else Workflow.model_validate(data)
     except ValidationError as e:
-        err = e.errors()[0]; where = ".".join(str(x) for x in err["loc"] if x not in STEPS)
-        raise ValueError(err["msg"].removeprefix("Value error, ") if err["type"] == "value_error" else f"{where or 'the workflow'}: {err['msg']}") from None
+        err = e.errors()[0]; where = ".".join(str(x) for x in err["loc"] if x not in STEPS) or "the workflow"
+        raise ValueError(err["msg"].removeprefix("Value error, ") if err["type"] == "value_error" else f"{where}: {err['msg']}") from None
     except RecursionError: raise ValueError("the workflow: nested too deep") from None
 
-# %% ../nbs/34_workflows.ipynb #a2cc20ec
+# %% ../nbs/34_workflows.ipynb #4b2b1404
 def _flow(*steps: _Step) -> Workflow: return Workflow(steps=steps)
 
 SINGLE_SHOT = _flow(CustomCodeGenerate())
@@ -133,7 +137,7 @@ def best_of_n(n: int) -> Workflow:
     "Up to n programs; the first that passes the shown test."
     return _flow(Loop(times=n, until="passed", body=[CustomCodeGenerate(), Test()]))
 
-# %% ../nbs/34_workflows.ipynb #9384a79b
+# %% ../nbs/34_workflows.ipynb #61ff3dac
 METHOD_OF = {name: re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower() for name in STEPS}      # step -> method of the printed form
 _METHODS = {v: k for k, v in METHOD_OF.items() if k not in ("Loop", "If")}
 _CONDITIONS = {"passed": "self.passed", "failed": "self.failed", "no_code": "not self.solution"}
@@ -161,36 +165,37 @@ def workflow_id(workflow: Workflow) -> str:
     "Content key."
     return digest(to_python(workflow))
 
-# %% ../nbs/34_workflows.ipynb #51e03051
-def _call(node: ast.expr, where: str) -> _Step:
-    "A step from a call such as `self.revise('...')` or `Revise('...')`; plain constants only, but for bodies."
+# %% ../nbs/34_workflows.ipynb #d15fb892
+def _constant(node: ast.expr, key: str, where: str) -> Any:
+    "The value of an argument: a constant, or for a body a list of steps."
+    if key == "body" and isinstance(node, (ast.List, ast.Tuple)) and all(isinstance(x, ast.Call) for x in node.elts):
+        return [_call(x, where) for x in node.elts]
+    if isinstance(node, ast.Constant): return node.value
+    raise ValueError(f"{where}: {key} is a constant, not {ast.unparse(node)[:60]}")
+
+def _call(node: ast.Call, where: str) -> _Step:
+    "A step from a call such as `self.revise('...')` or `Revise('...')`."
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "?")
     name = _METHODS.get(name, ALIASES.get(name, name))
     if name not in STEPS: raise ValueError(_unknown(name, where))
     fields = [f for f in ("condition", "times", "instruction", "by", "body") if f in STEPS[name].model_fields]
-    if len(node.args) > len(fields) or any(k.arg is None for k in node.keywords): raise ValueError(f"{where}: {name} takes {', '.join(fields) or 'nothing'}")
+    if len(node.args) > len(fields) or any(k.arg is None for k in node.keywords):
+        raise ValueError(f"{where}: {name} takes {', '.join(fields) or 'nothing'}")
     given = dict(zip(fields, node.args)) | {k.arg: k.value for k in node.keywords}
-    def value(key, v):
-        if key == "body" and isinstance(v, (ast.List, ast.Tuple)) and all(isinstance(x, ast.Call) for x in v.elts): return [_call(x, where) for x in v.elts]
-        if isinstance(v, ast.Constant): return v.value
-        raise ValueError(f"{where}: {name}'s {key} is a constant, not {ast.unparse(v)[:60]}")
-    data = {"op": name, **{k: value(k, v) for k, v in given.items()}}; check_raw([data], f"{where}, ")
+    data = {"op": name, **{k: _constant(v, k, where) for k, v in given.items()}}; check_raw([data], f"{where}, ")
     try: return STEPS[name].model_validate(data)
-    except ValidationError as e: err = e.errors()[0]; raise ValueError(f"{where}: {name}: {'.'.join(map(str, err['loc']))}: {err['msg']}") from None
+    except ValidationError as e:
+        err = e.errors()[0]; raise ValueError(f"{where}: {name}: {'.'.join(map(str, err['loc']))}: {err['msg']}") from None
 
-# %% ../nbs/34_workflows.ipynb #a12fe9ee
+# %% ../nbs/34_workflows.ipynb #f8b26cef
 _BREAK = ast.dump(ast.parse("if self.passed:\n    break").body[0])
 
 def _statement(node: ast.stmt) -> _Step:
     "A step from a statement. Raises `ValueError` naming the line."
     where = f"line {node.lineno}"
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Await) and isinstance(node.value.value, ast.Call): return _call(node.value.value, where)
-    if isinstance(node, ast.For):
-        until = "passed" if ast.dump(node.body[0]) == _BREAK else None; call = node.iter
-        bound = isinstance(call, ast.Call) and getattr(call.func, "id", "") == "range" and len(call.args) == 1 and getattr(call.args[0], "value", None)
-        if type(bound) is not int: raise ValueError(f"{where}: a loop is `for _ in range(n):` with n from 1 to {MAX_TIMES}")
-        body = [_statement(s) for s in node.body[until is not None:]]; data = {"op": "Loop", "times": bound, "until": until, "body": body}
-        check_raw([data], f"{where}, "); return Loop(**data)
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Await) and isinstance(node.value.value, ast.Call):
+        return _call(node.value.value, where)
+    if isinstance(node, ast.For): return _for(node, where)
     if isinstance(node, ast.If):
         condition = {v: k for k, v in _CONDITIONS.items()}.get(ast.unparse(node.test))
         if not condition: raise ValueError(f"{where}: a condition is one of {', '.join(_CONDITIONS.values())}")
@@ -198,7 +203,16 @@ def _statement(node: ast.stmt) -> _Step:
     if isinstance(node, ast.While): raise ValueError(f"{where}: a while loop has no bound; use for _ in range(n)")
     raise ValueError(f"{where}: {ast.unparse(node)[:60]!r} is no step; steps are awaited calls, `for _ in range(n)` and `if`")
 
-# %% ../nbs/34_workflows.ipynb #b2e399cf
+def _for(node: ast.For, where: str) -> Loop:
+    "A loop from `for _ in range(n)`; `if self.passed: break` at its head is its `until`."
+    call, until = node.iter, "passed" if ast.dump(node.body[0]) == _BREAK else None
+    ranged = isinstance(call, ast.Call) and getattr(call.func, "id", "") == "range" and len(call.args) == 1
+    bound = getattr(call.args[0], "value", None) if ranged else None
+    if type(bound) is not int: raise ValueError(f"{where}: a loop is `for _ in range(n):` with n from 1 to {MAX_TIMES}")
+    data = {"op": "Loop", "times": bound, "until": until, "body": [_statement(s) for s in node.body[until is not None:]]}
+    check_raw([data], f"{where}, "); return Loop(**data)
+
+# %% ../nbs/34_workflows.ipynb #14140758
 def from_python(
     text: str,
 ) -> Workflow:
@@ -206,17 +220,21 @@ def from_python(
     if len(text) > 40_000: raise ValueError(f"the workflow: {len(text)} characters are too many")
     try:
         tree = ast.parse(text); f = tree.body[0] if len(tree.body) == 1 else None
-        if not isinstance(f, ast.AsyncFunctionDef) or len(f.body) < 2: raise ValueError("the workflow: it is one function, `async def workflow(self):`, with a step and a return")
+        if not isinstance(f, ast.AsyncFunctionDef) or len(f.body) < 2:
+            raise ValueError("the workflow: it is one function, `async def workflow(self):`, with a step and a return")
         out = _validated({"steps": [_statement(s) for s in f.body[:-1]]}); again = ast.parse(to_python(out))
     except SyntaxError as e: raise ValueError(f"line {e.lineno}: no Python: {e.msg}") from None
     except (RecursionError, MemoryError): raise ValueError("the workflow: nested too deep") from None
-    if ast.dump(again) != ast.dump(tree):
-        a, b = ast.unparse(tree).splitlines(), ast.unparse(again).splitlines()
-        n = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
-        raise ValueError(f"the workflow: {(a[n:n + 1] or ['the end'])[0].strip()[:60]!r} is not as a workflow is printed; expected {(b[n:n + 1] or ['the end'])[0].strip()[:60]!r}")
+    if ast.dump(again) != ast.dump(tree): raise ValueError(_difference(ast.unparse(tree), ast.unparse(again)))
     return out
 
-# %% ../nbs/34_workflows.ipynb #64b26def
+def _difference(given: str, expected: str) -> str:
+    "The first line in which a text is not what its workflow prints."
+    a, b = [*given.splitlines(), "the end"], [*expected.splitlines(), "the end"]
+    n = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), 0)
+    return f"the workflow: {a[n].strip()[:60]!r} is not as a workflow is printed; expected {b[n].strip()[:60]!r}"
+
+# %% ../nbs/34_workflows.ipynb #93b9ade5
 class Edit(Record):
     "One change of a workflow."
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -231,8 +249,8 @@ class Edit(Record):
 
     @model_validator(mode="after")
     def _complete(self):
-        needs = {"insert": ["step"], "append": ["step"], "replace": ["step"], "loop": ["times"], "if": ["condition"], "instruct": ["instruction"]}.get(self.kind, [])
-        allowed = {"kind", "at", *needs, *(("to",) if self.kind in ("loop", "if") else ()), *(("until",) if self.kind == "loop" else ())}
+        step = ["step"]; needs = {"insert": step, "append": step, "replace": step, "loop": ["times"], "if": ["condition"], "instruct": ["instruction"]}.get(self.kind, [])
+        allowed = {"kind", "at", *needs, *{"loop": ("to", "until"), "if": ("to",)}.get(self.kind, ())}
         for f in type(self).model_fields:
             if f in needs and getattr(self, f) is None: raise ValueError(f"an edit '{self.kind}' needs '{f}'")
             if f not in allowed and getattr(self, f) is not None: raise ValueError(f"an edit '{self.kind}' has no '{f}'")
@@ -249,7 +267,7 @@ def _put(steps, path: tuple[int, ...], change) -> tuple:
     steps[i] = steps[i].model_copy(update={"body": _put(steps[i].body, path[1:], change)})
     return tuple(steps)
 
-# %% ../nbs/34_workflows.ipynb #895c765d
+# %% ../nbs/34_workflows.ipynb #d5c2f855
 def apply_edit(workflow: Workflow, edit: Edit) -> Workflow:
     "The changed workflow. Raises `ValueError` where the edit does not fit, or what comes out is no workflow."
     paths, e = _parents(workflow.steps), edit; n = len(paths)
@@ -263,13 +281,13 @@ def apply_edit(workflow: Workflow, edit: Edit) -> Workflow:
         change = lambda b, i: [*b[:i], wrap(b[i:last[-1] + 1]), *b[last[-1] + 1:]]
     elif e.kind == "instruct":
         if "instruction" not in type(old).model_fields: raise ValueError(f"step {e.at} is a {old.op} and takes no instruction")
-        new = type(old)(**old.model_dump() | {"instruction": e.instruction}); change = lambda b, i: [*b[:i], new, *b[i + 1:]]
+        new = _validated({"steps": [old.model_dump() | {"instruction": e.instruction}]}).steps[0]; change = lambda b, i: [*b[:i], new, *b[i + 1:]]
     else:
         new, skip = {"insert": ([e.step, old], 1), "append": ([old, e.step], 1), "replace": ([e.step], 1), "delete": ([], 1)}[e.kind]
         change = lambda b, i: [*b[:i], *new, *b[i + skip:]]
     return _validated({"steps": _put(workflow.steps, path, change)})
 
-# %% ../nbs/34_workflows.ipynb #c6acb00c
+# %% ../nbs/34_workflows.ipynb #8f271bc3
 def _constructor(s: _Step) -> str:
     "A step as a call: `Loop(2, [Revise(), Test()], until='passed')`."
     if s.op not in ("Loop", "If"): return f"{s.op}({_arguments(s)})"
@@ -278,18 +296,23 @@ def _constructor(s: _Step) -> str:
 
 def describe(edit: Edit) -> str:
     "The edit as the line that `parse_edit` reads."
-    span = f"{edit.at}-{edit.to}" if edit.to is not None else str(edit.at)
-    what = {"delete": "", "loop": f": {edit.times}{' until passed' if edit.until else ''}", "if": f": {edit.condition}", "instruct": f": {edit.instruction!r}"}
+    span, until = f"{edit.at}-{edit.to}" if edit.to is not None else str(edit.at), " until passed" if edit.until else ""
+    what = {"delete": "", "loop": f": {edit.times}{until}", "if": f": {edit.condition}", "instruct": f": {edit.instruction!r}"}
     return f"{edit.kind} {span}" + (what[edit.kind] if edit.kind in what else f": {_constructor(edit.step)}")
+
+def _headline(s: _Step) -> str:
+    "A step in one line, without its body."
+    if s.op == "If": return f"If {s.condition}:"
+    return f"Loop {s.times}{' until passed' if s.until else ''}:" if s.op == "Loop" else _constructor(s)
 
 def numbered(workflow: Workflow) -> str:
     "The steps with the numbers that edits use, one a line."
     rows = zip(walk(workflow.steps), _parents(workflow.steps))
-    head = lambda s: f"Loop {s.times}{' until passed' if s.until else ''}:" if s.op == "Loop" else f"If {s.condition}:" if s.op == "If" else _constructor(s)
-    return "\n".join(f"{i} {'  ' * (len(p) - 1)}{head(s)}" for i, (s, p) in enumerate(rows, 1))
+    return "\n".join(f"{i} {'  ' * (len(p) - 1)}{_headline(s)}" for i, (s, p) in enumerate(rows, 1))
 
-# %% ../nbs/34_workflows.ipynb #012e53a6
-_LINE = re.compile(r"\b(insert|append|replace|delete|loop|if|instruct)\b(?:\s+(?:before|after|steps?|at))*\s*#?(\d+)(?:\s*(?:-|to)\s*(\d+))?\s*(?::\s*(.*))?$", re.I)
+# %% ../nbs/34_workflows.ipynb #0bccb13d
+_LINE = re.compile(r"\b(insert|append|replace|delete|loop|if|instruct)\b(?:\s+(?:before|after|steps?|at))*\s*#?(\d+)"
+                   r"(?:\s*(?:-|to)\s*(\d+))?\s*(?::\s*(.*))?$", re.I)      # kind, at, to, the rest
 
 def _edit_of_line(line: str) -> Edit | None:
     "The edit in one line, or None. Raises `ValueError` or `SyntaxError` for one that is not right."
@@ -300,7 +323,9 @@ def _edit_of_line(line: str) -> Edit | None:
         node = ast.parse(rest if "(" in rest else rest + "()", mode="eval").body
         if not isinstance(node, ast.Call): return None
         data["step"] = _call(node, "the step")
-    if kind == "loop": n, *until = rest.replace("times", " ").split() or [""]; data |= {"times": int(n), "until": "passed" if until == ["until", "passed"] else None}
+    if kind == "loop":
+        times, *more = rest.replace("times", " ").split() or [""]
+        data |= {"times": int(times), "until": "passed" if more == ["until", "passed"] else None}
     if kind == "if": data["condition"] = rest.lower()
     if kind == "instruct": data["instruction"] = ast.literal_eval(rest) if rest[:1] in "'\"" and rest[:1] == rest[-1:] else rest
     return Edit.model_validate(data)
@@ -317,10 +342,14 @@ def parse_edit(
         except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError): continue
     return None
 
-# %% ../nbs/34_workflows.ipynb #429df832
-INSTRUCTIONS = ("Think about edge cases such as empty input, zero and negative numbers.", "Write the simplest program that is right.", "Use only built-in functions.",
-                "Read the example in the question closely: what goes in, and what comes out?", "Return the result, do not print it.",
-                "Check the name of the function and the order of its arguments.", "Explain first in one sentence how to do it, then write the program.")
+# %% ../nbs/34_workflows.ipynb #35f1d80c
+INSTRUCTIONS = ("Think about edge cases such as empty input, zero and negative numbers.",
+                "Write the simplest program that is right.",
+                "Use only built-in functions.",
+                "Read the example in the question closely: what goes in, and what comes out?",
+                "Return the result, do not print it.",
+                "Check the name of the function and the order of its arguments.",
+                "Explain first in one sentence how to do it, then write the program.")
 
 def _random_step(rng: random.Random, room: int, depth: int) -> _Step:
     "A step that is, with its body, at most `room` steps long."
@@ -348,11 +377,12 @@ def random_workflow(
     if rng.random() < 0.9 and steps[0].op in ("Review", "Revise", "ScEnsemble", "Test", "Format"): steps[0] = CustomCodeGenerate()
     return _flow(*steps)
 
-# %% ../nbs/34_workflows.ipynb #cceb78fd
+# %% ../nbs/34_workflows.ipynb #0e83615c
 def _random_edit(rng: random.Random, workflow: Workflow) -> Edit:
     "An edit that may not fit."
-    n = len(walk(workflow.steps)); at = rng.randint(1, n); kind = rng.choice(["insert", "append", "append", "replace", "delete", "loop", "if", "instruct"])
-    if kind in ("insert", "append", "replace"): return Edit(kind=kind, at=at + (kind == "insert" and rng.random() < 0.3), step=_random_step(rng, 3, 1))
+    at = rng.randint(1, len(walk(workflow.steps))); kind = rng.choice(["insert", "append", "append", "replace", "delete", "loop", "if", "instruct"])
+    if kind == "insert": at += rng.random() < 0.3
+    if kind in ("insert", "append", "replace"): return Edit(kind=kind, at=at, step=_random_step(rng, 3, 1))
     to = rng.choice([None, at + 1, at + 2]) if kind in ("loop", "if") else None
     if kind == "loop": return Edit(kind=kind, at=at, to=to, times=rng.randint(2, 4), until=rng.choice([None, "passed", "passed"]))
     if kind == "if": return Edit(kind=kind, at=at, to=to, condition=rng.choice(["failed", "failed", "passed", "no_code"]))

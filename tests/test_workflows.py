@@ -60,7 +60,7 @@ class Watched(ScriptedModel):
     def generate(self, requests, *how): self.prompts += requests; return super().generate(requests, *how)
 
 
-def run_many(judge, n, steps=8):
+def run_many(judge, n, steps):
     "Run n random workflows, some of them broken, and judge what they return."
     rng, budget = random.Random(n), CallBudget(calls=6, tokens=400)
     pairs = [(spoilt(random_workflow(seed, steps), rng), PROBLEMS[seed % len(PROBLEMS)]) for seed in range(n)]
@@ -76,19 +76,11 @@ def run_many(judge, n, steps=8):
     return pairs, model, runs, verdicts
 
 
-def test_a_hundred_random_workflows_break_nothing(judge):
-    pairs, model, runs, verdicts = run_many(judge, 100)
-    assert {r.status for r in runs} == {"ok", "nothing", "error", "budget"}
-    assert 20 < sum(v.clean for v in verdicts) < 90
-    check_prompts(model)
-
-
-@pytest.mark.slow
 def test_a_thousand_random_workflows_break_nothing(judge):
     pairs, model, runs, verdicts = run_many(judge, 1000, steps=12)
     count = {s: sum(r.status == s for r in runs) for s in ("ok", "nothing", "error", "budget")}
     print(count, "solved", sum(v.clean for v in verdicts), "prompts", len(model.prompts), "batches", len(model.batches))
-    assert all(count.values()) and sum(count.values()) == 1000
+    assert min(count.values()) > 50 and sum(count.values()) == 1000 and 200 < sum(v.clean for v in verdicts) < 800
     check_prompts(model)
 
 
@@ -266,7 +258,7 @@ def test_walks_of_random_edits_stay_inside_the_grammar(seed):
 @pytest.mark.skipif(not (cache_dir() / SMOLLM2.replace("/", "--") / "complete.json").exists(), reason="the student's weights are not in the cache")
 def test_the_real_student_answers_as_in_the_rest_of_the_lab(judge):
     from grpo_lab.rollout import complete
-    model, tok = load_model(SETTINGS), load_tokenizer(SETTINGS); two = PROBLEMS[:2]; how = dict(temperature=0.0, max_completion_length=64)
+    model, tok = load_model(SETTINGS), load_tokenizer(SETTINGS); two = PROBLEMS[:2]; how = dict(temperature=0.0, max_completion_length=40)
     runs = execute(SINGLE_SHOT, two, LocalModel(model, tok, "smollm2"), judge, **how)
     plain = complete(model, tok, two, messages("starter"), **how)
     assert [(r.code, r.tokens, r.calls) for r in runs] == [(c.code, c.tokens, 1) for c in plain]
