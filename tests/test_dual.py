@@ -228,6 +228,38 @@ def test_report_to_sees_every_term(make, tmp_path):
     assert names <= set(seen[1]) and json.dumps(seen[1])
 
 
+def test_a_policy_that_games_its_reward_is_noticed(make, tmp_path, monkeypatch):
+    "The reward pays for letters (and a teacher writes nothing else); held-out problems are judged by how few there are. One rises, the other falls."
+    from grpo_lab import evaluate, rollout
+    from grpo_lab.alarms import Alarm, alarm_callback
+    from grpo_lab.config import load_settings
+    from grpo_lab.records import Problem, Verdict, read_jsonl
+    monkeypatch.setattr(rollout, "extract_code", lambda text, **_: text)          # a random model writes no programs: its text is one
+
+    class Few:
+        def verify(self, items): return [Verdict(status="ok", passed=12 - int(letters([[{"content": code}]])[0]), total=12) for _, code in items]
+    settings = load_settings("code-smoke", sets=["alarms.heldout_steps=2", "grpo.max_completion_length=12"])
+    problems = [Problem(id=f"h{i}", task="starter", family="x", prompt=f"phrase {i}", entry_point="f", reference="", tests=["assert f()"]) for i in range(4)]
+
+    def run(verifier, name):
+        trainer = make(steps=8, out=name, args={"learning_rate": 1e-2}, w_teacher=1.0, lora=False)
+        trainer.eos_token_ids = [2]
+        ask = lambda p: [{"role": "user", "content": p.prompt}]
+        heldout = evaluate.heldout_reward(settings, problems, ask, verifier, trainer._tokenizer)
+        trainer.add_callback(alarm_callback(tmp_path / f"{name}.jsonl", settings.alarms, heldout))
+        trainer.train()
+        return trainer, [a.name for a in read_jsonl(tmp_path / f"{name}.jsonl", Alarm)]
+
+    class Many(Few):
+        def verify(self, items): return [v.model_copy(update={"passed": 12 - v.passed}) for v in super().verify(items)]
+    trainer, rung = run(Few(), "gamed")
+    measured, reward = [(h["step"], h["heldout"]) for h in trainer.state.log_history if "heldout" in h], logs(trainer, "reward")
+    assert [s for s, _ in measured] == [0, 2, 4, 6, 8] and measured[-1][1] < measured[0][1] - 0.1 and reward[-1] > reward[0] + 1
+    assert "reward_hacking" in rung
+    honest, rung = run(Many(), "honest")
+    assert logs(honest, "reward") == reward and "reward_hacking" not in rung, "looking changes nothing; where both rise nothing rings"
+
+
 def test_old_names_point_at_settings():
     assert set(OLD_NAMES.values()) <= set(field_names())
     assert {"grpo_weight", "teacher_sft_weight", "self_sft_weight", "num_samples_per_problem", "max_thinking_length"} <= set(OLD_NAMES)
@@ -256,14 +288,64 @@ def test_two_processes_agree(make, folder, tmp_path):
     "Two processes over gloo: both get the same gradient, its cross-entropy part is that of one process, and both keep the same answers."
     script = tmp_path / "worker.py"
     script.write_text(WORKER.format(tests=str(Path(__file__).parent)))
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script), str(tmp_path), str(folder)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    distributed(script, tmp_path, folder)
     a, b = (torch.load(tmp_path / f"{i}.pt", weights_only=False) for i in (0, 1))
     assert a["world"] == 2 and torch.allclose(a["gradient"], b["gradient"], atol=1e-7) and a["best"] == b["best"] and a["gradient"].norm() > 1e-3
     alone = first_gradient(make(w_grpo=0, w_self=0))      # the same rows, in one process
     assert all(torch.allclose(x["imitated"], alone, rtol=1e-4, atol=1e-7) for x in (a, b))
+
+
+OFFLINE = """
+import sys, torch
+sys.path.insert(0, {tests!r})
+torch.set_num_threads(1)
+import test_dual as t
+from grpo_lab.student import quiet_libraries
+quiet_libraries()
+t.offline(sys.argv[1], sys.argv[2])
+"""
+
+
+def offline(out, folder):
+    "Train on trajectories of groups of two to four for three steps; rank 0 keeps weights and log. Five groups a step, so that two processes get unequal shares."
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from grpo_lab.config import load_settings
+    from grpo_lab.records import Trajectory
+    from grpo_lab.trajectories import train_trajectories
+    words = [("yes", 1.0), ("no", 0.0), ("perhaps so", 0.25), ("it is a long story", 0.5)]
+    rows = [Trajectory(problem_id=f"p{i}", prompt=f"Is {i} even?", code=c, reward=r + i % 2, group_id=f"g{i}") for i in range(11) for c, r in words[:2 + i % 3]]
+    settings = load_settings("smoke", sets=["grpo.prompts_per_step=5", "grpo.max_steps=3", "grpo.micro_batch_size=3", "grpo.learning_rate=0.01", "grpo.beta=0.05",
+                                            "grpo.scale_rewards=batch"])
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    got = train_trajectories(settings, rows, model, AutoTokenizer.from_pretrained(folder), Path(out) / "model", folder, seed=3, log=Path(out) / "log.jsonl")
+    rank = int(os.environ.get("RANK", 0))
+    torch.save({"weights": torch.cat([p.detach().flatten() for n, p in model.named_parameters() if "lora_" in n]), "world": int(os.environ.get("WORLD_SIZE", 1)),
+                "history": got["history"]}, Path(out) / f"{rank}.pt")
+
+
+def distributed(script, *args):
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script), *map(str, args)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_two_processes_learn_from_trajectories_what_one_does(folder, tmp_path):
+    "Whole groups, unequal shares, different numbers of micro-batches: the same weights and the same log."
+    script = tmp_path / "worker.py"
+    script.write_text(OFFLINE.format(tests=str(Path(__file__).parent)))
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    distributed(script, tmp_path / "two", folder)
+    offline(tmp_path / "one", folder)
+    a, b, alone = (torch.load(tmp_path / f, weights_only=False) for f in ("two/0.pt", "two/1.pt", "one/0.pt"))
+    assert a["world"] == 2 and torch.allclose(a["weights"], b["weights"], atol=1e-7)
+    assert torch.allclose(a["weights"], alone["weights"], atol=2e-4) and alone["weights"].norm() > 0
+    for name in ("reward", "frac_reward_zero_std", "completions/mean_length", "grad_norm"):
+        assert [h[name] for h in a["history"] if "loss" in h] == pytest.approx([h[name] for h in alone["history"] if "loss" in h], rel=1e-3), name
+    assert (tmp_path / "two" / "model" / "merged").is_dir() and len((tmp_path / "two" / "log.jsonl").read_text().splitlines()) == 3
 
 
 @pytest.mark.slow
