@@ -86,10 +86,12 @@ def checker(language: str):
     return keep
 
 @checker("python")
-def check_python(code: str, problem: Problem) -> str:
+def check_python(code: str, problem: Problem | None = None) -> str:
+    "What Python's compiler says. Nothing is run and no file is written."
     try:
         with warnings.catch_warnings(): warnings.simplefilter("ignore"); compile(code, "<program>", "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as e: return f"{type(e).__name__}: {e}"
+    except SyntaxError as e: return f"{type(e).__name__} in line {e.lineno}: {e.msg}"
+    except (ValueError, RecursionError, MemoryError, OverflowError) as e: return f"{type(e).__name__}: {e}"
     return ""
 
 @checker("json")

@@ -7,8 +7,8 @@ __all__ = ['STATES', 'RunError', 'Busy', 'Step', 'Result', 'plan', 'step_seed', 
            'model_bytes', 'space_needed', 'check_folder', 'check_space', 'runs_folder', 'Run', 'check_data',
            'differences', 'create_run', 'find_run', 'checkpoint_step', 'leftovers', 'clear_step', 'OpenStep',
            'merged_models', 'start_model', 'Progress', 'bar', 'seed_everything', 'open_step', 'run_lock_open', 'finish',
-           'program_files', 'py_compile', 'compile_result', 'judge', 'teach', 'explain', 'log_file', 'trainer_watch',
-           'StepFailed', 'execute_run', 'redo', 'list_runs']
+           'program_files', 'compile_result', 'judge', 'teach', 'explain', 'log_file', 'trainer_watch', 'StepFailed',
+           'execute_run', 'redo', 'list_runs']
 
 # %% ../nbs/24_runs.ipynb #1c69a7da
 import contextlib, datetime, hashlib, json, os, re, shutil, socket, subprocess, sys, time
@@ -444,22 +444,15 @@ def program_files(step: OpenStep, completions: Iterable[Completion], folder: str
     step.makes(folder)
     return names
 
-def py_compile(code: str) -> str:
-    "What Python's compiler says of a program: 'ok', or its error and where. Nothing is run and no file is written."
-    import warnings
-    try:
-        with warnings.catch_warnings(): warnings.simplefilter("ignore"); compile(code, "program.py", "exec", dont_inherit=True)
-    except SyntaxError as e: return f"{type(e).__name__} in line {e.lineno}: {e.msg}"
-    except (ValueError, RecursionError, MemoryError, OverflowError) as e: return f"{type(e).__name__}: {e}"
-    return "ok"
-
 def compile_result(
     name: str,                # of the program's file, relative to the run folder
     verdict: Verdict,
     text: str | None = None,  # of that file; None: it is not compiled here
 ) -> str:
-    "What compiling, building and checking one program gave, as text: `py_compile`, then the run, then DRC and LVS."
-    lines = [f"file: {name}", *([f"py_compile: {py_compile(text)}"] if text is not None else []), f"status: {verdict.status}", f"seconds: {verdict.seconds:.2f}"]
+    "What compiling, building and checking one program gave, as text: Python's compiler, then the run, then DRC and LVS."
+    from grpo_lab.rewards import check_python
+    compiled = [] if text is None else [f"py_compile: {check_python(text) or 'ok'}"]
+    lines = [f"file: {name}", *compiled, f"status: {verdict.status}", f"seconds: {verdict.seconds:.2f}"]
     if verdict.drc_errors is not None: lines.append(f"DRC errors: {verdict.drc_errors}")
     if verdict.lvs_errors is not None: lines += [f"LVS errors: {verdict.lvs_errors}", f"devices: {verdict.devices} of {verdict.devices_expected}"]
     lines += [f"{d.get('kind')} {d.get('rule')} x{d.get('count', 1)}: {d.get('description', '')}" for d in verdict.error_details]
