@@ -260,6 +260,34 @@ def test_a_policy_that_games_its_reward_is_noticed(make, tmp_path, monkeypatch):
     assert logs(honest, "reward") == reward and "reward_hacking" not in rung, "looking changes nothing; where both rise nothing rings"
 
 
+def test_vllm_samples_where_it_is_asked_for(make, monkeypatch):
+    "A stand-in for vLLM behind TRL's own seam: weights are sent every step, its log-probabilities are corrected for, the three terms stay."
+    from trl.trainer import grpo_trainer
+    from grpo_lab.rollout import LabSampler, sample_ids
+    made = []
+
+    class Engine:
+        def __init__(self, model, accelerator, processing_class, mode, max_completion_length, **_):
+            self.model, self.accelerator, self.mode, self.length, self.synced, self.asked = model, accelerator, mode, max_completion_length, 0, 0
+            made.append(self)
+
+        def sync_weights(self): self.synced += 1
+
+        def generate(self, prompts, images, num_generations, profiler=None):
+            self.asked += len(prompts)
+            got = sample_ids(LabSampler(self.accelerator.unwrap_model(self.model)), prompts, 1, max_completion_length=self.length, eos=(2,), seeds=list(range(len(prompts))))
+            return prompts, [s.token_ids for s in got], [[[x - 0.05] for x in s.logprobs] for s in got], None      # another software, other numbers
+    monkeypatch.setattr(grpo_trainer, "VLLMGeneration", Engine)
+    config = grpo_config(GRPO(sampler="vllm", vllm_mode="server"), Path("unused"), 0)
+    assert config.use_vllm and config.vllm_mode == "server" and not grpo_config(GRPO(), Path("unused"), 0).use_vllm
+    trainer = make(steps=2, sampler="vllm", args={"use_vllm": True, "vllm_mode": "colocate"})
+    before = parameters(trainer)
+    trainer.train()
+    assert made[0].synced == 2 and made[0].asked == 2 * PROMPTS * GROUP and made[0].mode == "colocate" and not torch.equal(before, parameters(trainer))
+    assert {"loss/grpo", "loss/teacher_sft", "sampling/sampling_logp_difference/mean"} <= set(trainer.state.log_history[0])
+    assert logs(trainer, "sampling/sampling_logp_difference/mean")[0] == pytest.approx(0.05, abs=2e-3)
+
+
 def test_old_names_point_at_settings():
     assert set(OLD_NAMES.values()) <= set(field_names())
     assert {"grpo_weight", "teacher_sft_weight", "self_sft_weight", "num_samples_per_problem", "max_thinking_length"} <= set(OLD_NAMES)
