@@ -3,21 +3,27 @@
     python benchmarks/arms.py                              # starter, 3 seeds: about 40 minutes on 2 cores (estimated)
     python benchmarks/arms.py --reuse                      # go on where it was stopped, or only write the table again
     python benchmarks/arms.py --mbpp FOLDER_OR_FILE --only mbpp
-    python benchmarks/arms.py --seeds 0 --work 3000 --train 6 --heldout 4 --samples 2 --out /dev/null    # does it work? (minutes)
+    python benchmarks/arms.py --seeds 0 --work 3000 --train 6 --heldout 4 --samples 2 --out /dev/null    # does it work?
 
-Arms: base (no training); sft (imitate the teacher's answers); grpo (verified rewards alone); sft_grpo (half the work each, one after the other); dual (both,
-and the student's own best answers, in one loss: weights 1, 0.3, 0.2).
+Arms: base (no training); sft (imitate the teacher's answers); grpo (verified rewards alone); sft_grpo (half the work each, one after the
+other); dual (both, and the student's own best answers, in one loss: weights 1, 0.3, 0.2).
 
-Equal work. Work is counted in forward passes of one token: a sampled token, and a prompt token read before sampling, cost 1; a trained token costs 3 (forward, and a backward pass twice as long; LoRA saves
-the gradient of the frozen weights, in every arm alike). Prompt tokens of trained rows count for each row. Every arm stops after the optimiser step in which it reaches the same number: with 4 problems of 8 answers a step, a step of GRPO is about 20 000. Rows that GRPO leaves out because their advantage is 0 are not trained and not counted. What the teacher's
-traces cost is counted nowhere: they are given. Verification is not counted either. Wall times stand beside, because sampling one token is slower than its share of the work.
+Equal work. Work is counted in forward passes of one token: a sampled token, and a prompt token read before sampling, cost 1; a trained
+token costs 3 (forward, and a backward pass twice as long; LoRA saves the gradient of the frozen weights, in every arm alike). Prompt tokens
+of trained rows count for each row. Every arm stops after the optimiser step in which it reaches the same number: with 4 problems of 8
+answers a step, a step of GRPO is about 20 000. Rows that GRPO leaves out because their advantage is 0 are not trained and not counted. What
+the teacher's traces cost is counted nowhere: they are given. Verification is not counted either. Times stand beside, of the clock and of
+the processor (the second means something on a machine that others use too), because sampling one token is slower than its share of work.
 
-Learning rates (2e-4 for imitation, 3e-4 for GRPO and the mixture, the lab's own on a laptop) are the same for all seeds and were not tuned for this comparison. Intervals: bootstrap over held-out problems and seeds together.
+Learning rates (2e-4 for imitation, 3e-4 for GRPO and the mixture, the lab's own on a laptop) are the same for all seeds and were not tuned
+for this comparison. Intervals: bootstrap over held-out problems and seeds together.
 
-Every cell (arm, seed) is a process of its own and writes outputs/arms/<task>/<arm>-<seed>/result.json last. Writes benchmarks/results/arms.json.
+Every cell (arm, seed) is a process of its own and writes outputs/arms/<task>/<arm>-<seed>/result.json last. benchmarks/results/arms.json is
+written after every seed that is complete, so a comparison that is cut short still says what it found, with how many seeds.
 """
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -31,8 +37,9 @@ ARMS = ("base", "sft", "grpo", "sft_grpo", "dual")
 def settings_for(args, task: str, seed: int):
     "Settings of one cell, from the profile `code`."
     from grpo_lab.config import load_settings
-    sets = [f"task={task}", f"seed={seed}", "dual.thinking=false", f"evaluate.num_samples={args.samples}", f"dual.problems={args.train}", f"evaluate.problems={args.heldout}",
-            "grpo.max_steps=500", "grpo.prompts_per_step=4", "grpo.learning_rate=3e-4", "dual.teacher_rows=4", "dual.self_rows=4", *([f"data={args.mbpp}"] if task == "mbpp" else []), *args.sets]
+    sets = [f"task={task}", f"seed={seed}", "dual.thinking=false", f"evaluate.num_samples={args.samples}", f"dual.problems={args.train}",
+            f"evaluate.problems={args.heldout}", "grpo.max_steps=500", "grpo.prompts_per_step=4", "grpo.learning_rate=3e-4",
+            "dual.teacher_rows=4", "dual.self_rows=4", *([f"data={args.mbpp}"] if task == "mbpp" else []), *args.sets]
     return load_settings("code", sets=sets)
 
 
@@ -50,7 +57,8 @@ def traces_of(settings, problems, folder: Path, verifier):
     from grpo_lab.records import Trace, read_jsonl, write_jsonl
     file = folder / "traces.jsonl"
     if not file.exists():
-        write_jsonl(file, dual.verified_traces(dual.teacher_traces(settings, problems, journal=folder / "journal.jsonl"), problems, verifier)[0])
+        found = dual.teacher_traces(settings, problems, journal=folder / "journal.jsonl")
+        write_jsonl(file, dual.verified_traces(found, problems, verifier)[0])
     return [t for t in read_jsonl(file, Trace) if t.problem_id in {p.id for p in problems}]
 
 
@@ -63,17 +71,20 @@ def sft_part(settings, rows, model, tokenizer, out, source, seed: int, budget: i
     steps = max(1, round(budget / (3 * statistics.mean(lengths) * min(batch, len(rows)))))
     cfg = SFT(max_steps=steps, per_device_train_batch_size=batch, max_length=1024)
     got = train_sft(settings, cfg, rows, model, tokenizer, out, source, seed=seed)
-    return {"sft_steps": got["steps"], "sft_loss_last": got["loss_last"], "tokens": {"trained": got["tokens"]}, "work": work({"trained": got["tokens"]})}
+    tokens = {"trained": got["tokens"]}
+    return {"sft_steps": got["steps"], "sft_loss_last": got["loss_last"], "tokens": tokens, "work": work(tokens)}
 
 
-def grpo_part(settings, problems, traces, model, tokenizer, out, source, verifier, ledger, messages, seed: int, budget: int, weights: tuple) -> dict:
+def grpo_part(settings, problems, traces, model, tokenizer, out, source, verifier, ledger, messages,
+              seed: int, budget: int, weights: tuple) -> dict:
     "GRPO, with or without the other two terms, until the budget is used."
     from grpo_lab.dual import train_dual
     settings = settings.model_copy(deep=True)
     settings.dual.w_grpo, settings.dual.w_teacher, settings.dual.w_self = weights
-    got = train_dual(settings, problems, traces, model, tokenizer, out, source, verifier, ledger, messages, stage="3_grpo", seed=seed, budget=budget)
+    got = train_dual(settings, problems, traces, model, tokenizer, out, source, verifier, ledger, messages, stage="3_grpo", seed=seed,
+                     budget=budget)
     tokens = {k.removeprefix("tokens_"): n for k, n in got.items() if k.startswith("tokens_")}
-    return {"grpo_steps": got["steps"], "reward_first": got["reward_first"], "reward_last": got["reward_last"], "zero_std": got["zero_std"], "tokens": tokens, "work": got["work"]}
+    return {"grpo_steps": got["steps"], **{k: got[k] for k in ("reward_first", "reward_last", "zero_std", "work")}, "tokens": tokens}
 
 
 def train(arm: str, settings, folder: Path, seed: int, budget: int, verifier) -> tuple[Path | None, dict]:
@@ -97,7 +108,8 @@ def train(arm: str, settings, folder: Path, seed: int, budget: int, verifier) ->
     if arm != "sft":
         weights = (1.0, 0.3, 0.2) if arm == "dual" else (1.0, 0.0, 0.0)
         left = budget - sum(p["work"] for p in parts)
-        parts.append(grpo_part(settings, problems, traces, model, tokenizer, folder / "models" / "grpo", source, verifier, ledger, task.messages, seed, left, weights))
+        parts.append(grpo_part(settings, problems, traces, model, tokenizer, folder / "models" / "grpo", source, verifier, ledger,
+                               task.messages, seed, left, weights))
         source = folder / "models" / "grpo" / "merged"
     tokens = {}
     for part in parts:
@@ -122,8 +134,11 @@ def cell(arm: str, settings, folder: Path, seed: int, budget: int) -> dict:
         rows = evaluate.evaluate_model(settings, problems, task.messages, verifier, path, arm, seed=1000 + seed)
     Ledger(folder / "ledger", folder.name).write("4_evaluate", rows, arm)
     each = evaluate.per_problem(_frame(rows)).loc[arm]
-    result = {"arm": arm, "seed": seed, **cost, "seconds_train": trained - began, "seconds_evaluate": time.time() - trained, "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-              "samples": settings.evaluate.num_samples, "passed": {name: int(c) for name, c in each.c.items()}, "settings": settings.model_dump(), "budget": budget}
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    result = {"arm": arm, "seed": seed, **cost, "seconds_train": trained - began, "seconds_evaluate": time.time() - trained,
+              "seconds_processor": used.ru_utime + used.ru_stime, "peak_gib": used.ru_maxrss / 2**20,
+              "samples": settings.evaluate.num_samples, "passed": {name: int(c) for name, c in each.c.items()},
+              "settings": settings.model_dump(), "budget": budget}
     atomic_write(folder / "result.json", json.dumps(result, indent=1, default=str) + "\n")
     return result
 
@@ -133,7 +148,9 @@ def summary(results: list[dict], draws: int = 2000) -> dict:
     import numpy as np
     rng, arms = np.random.default_rng(0), [a for a in ARMS if any(r["arm"] == a for r in results)]
     names = sorted(results[0]["passed"])
-    rate = {a: np.array([[r["passed"][n] / r["samples"] for n in names] for r in sorted(results, key=lambda r: r["seed"]) if r["arm"] == a]) for a in arms}   # seeds x problems
+    ordered = sorted(results, key=lambda r: r["seed"])
+    share = lambda r: [r["passed"][n] / r["samples"] for n in names]
+    rate = {a: np.array([share(r) for r in ordered if r["arm"] == a]) for a in arms}      # seeds x problems
     seeds = min(len(x) for x in rate.values())
     picks = [(rng.integers(0, seeds, seeds), rng.integers(0, len(names), len(names))) for _ in range(draws)]
     boot = {a: np.array([x[s][:, p].mean() for s, p in picks]) for a, x in rate.items()}
@@ -142,11 +159,15 @@ def summary(results: list[dict], draws: int = 2000) -> dict:
     for a in arms:
         mine = [r for r in results if r["arm"] == a]
         by_seed = [float(m) for m in rate[a].mean(1)]
-        out["arms"][a] = {"pass@1": float(rate[a].mean()), "interval": span(boot[a]), "by_seed": by_seed, "sd_over_seeds": statistics.stdev(by_seed) if len(by_seed) > 1 else None,
+        mean = lambda key: statistics.mean(r.get(key, float("nan")) for r in mine)
+        out["arms"][a] = {"pass@1": float(rate[a].mean()), "interval": span(boot[a]), "by_seed": by_seed,
+                          "sd_over_seeds": statistics.stdev(by_seed) if len(by_seed) > 1 else None,
                           "solved_at_least_once": float((rate[a] > 0).mean()),
-                          **{k: statistics.mean(r[k] for r in mine) for k in ("work", "seconds_train", "seconds_evaluate")},
-                          "tokens": {k: statistics.mean(r["tokens"].get(k, 0) for r in mine) for k in ("trained", "sampled", "prompt", "scored")}}
-    for a, b in (("sft", "base"), ("grpo", "base"), ("sft_grpo", "base"), ("dual", "base"), ("dual", "sft"), ("sft_grpo", "sft"), ("dual", "grpo"), ("dual", "sft_grpo")):
+                          **{k: mean(k) for k in ("work", "seconds_train", "seconds_evaluate", "seconds_processor")},
+                          "tokens": {k: statistics.mean(r["tokens"].get(k, 0) for r in mine)
+                                     for k in ("trained", "sampled", "prompt", "scored")}}
+    for a, b in (("sft", "base"), ("grpo", "base"), ("sft_grpo", "base"), ("dual", "base"), ("dual", "sft"), ("sft_grpo", "sft"),
+                 ("dual", "grpo"), ("dual", "sft_grpo")):
         if a in rate and b in rate:
             out["differences"][f"{a} - {b}"] = {"difference": float(rate[a].mean() - rate[b].mean()), "interval": span(boot[a] - boot[b])}
     return out
@@ -154,11 +175,13 @@ def summary(results: list[dict], draws: int = 2000) -> dict:
 
 def show(task: str, s: dict) -> None:
     print(f"\n{task}: pass@1 on {s['problems']} held-out problems, {s['seeds']} seeds, 95 % interval over problems and seeds")
-    print(f"{'arm':10} {'pass@1':>7}  {'interval':^15}  {'sd seeds':>8}  {'ever':>6}  {'work':>8}  {'trained':>8}  {'sampled':>8}  {'train s':>8}  by seed")
+    print(f"{'arm':10} {'pass@1':>7}  {'interval':^15}  {'sd seeds':>8}  {'ever':>6}  {'work':>8}  {'trained':>8}  {'sampled':>8}  "
+          f"{'train s':>8}  {'cpu s':>7}  by seed")
     for a, r in s["arms"].items():
         low, high = r["interval"]
         sd = f"{r['sd_over_seeds']:8.3f}" if r["sd_over_seeds"] is not None else " " * 8
-        print(f"{a:10} {r['pass@1']:7.3f}  {low:6.3f} to {high:5.3f}  {sd}  {r['solved_at_least_once']:6.3f}  {r['work']:8.0f}  {r['tokens']['trained']:8.0f}  {r['tokens']['sampled']:8.0f}  {r['seconds_train']:8.0f}  "
+        print(f"{a:10} {r['pass@1']:7.3f}  {low:6.3f} to {high:5.3f}  {sd}  {r['solved_at_least_once']:6.3f}  {r['work']:8.0f}  "
+              f"{r['tokens']['trained']:8.0f}  {r['tokens']['sampled']:8.0f}  {r['seconds_train']:8.0f}  {r['seconds_processor']:7.0f}  "
               + " ".join(f"{v:.3f}" for v in r["by_seed"]))
     for name, d in s["differences"].items():
         print(f"{name:18} {d['difference']:+.3f}  ({d['interval'][0]:+.3f} to {d['interval'][1]:+.3f})")
@@ -187,33 +210,43 @@ def main(argv: list[str] | None = None) -> None:
         return
     from grpo_lab.runs import git_state, machine, versions
     tasks = [t for t in ("starter", *(["mbpp"] if args.mbpp else [])) if args.only in (None, t)]
-    doc = {"command": "python benchmarks/arms.py " + " ".join(argv or sys.argv[1:]), "machine_was_shared": args.shared, "versions": versions(), "machine": machine(), **git_state(), "tasks": {}}
+    given = argv or sys.argv[1:]
+    said = " ".join(Path(a).name if Path(a).is_absolute() else a for a in given)
+    doc = {"command": f"python benchmarks/arms.py {said}", "machine_was_shared": args.shared, "versions": versions(),
+           "machine": machine(), **git_state(), "tasks": {}}
     for task in tasks:
         results = []
         for seed in args.seeds:
-            for arm in args.arms:
-                folder = Path(args.outputs) / task / f"{arm}-{seed}"
-                file, wanted = folder / "result.json", settings_for(args, task, seed).model_dump()
-                if not (args.reuse and file.exists()):
-                    import shutil
-                    shutil.rmtree(folder, ignore_errors=True)
-                    if not args.reuse and seed == args.seeds[0] and arm == args.arms[0]:
-                        (folder.parent / "traces.jsonl").unlink(missing_ok=True)
-                    print(f"{task} {arm} seed {seed}", flush=True)
-                    subprocess.run([sys.executable, __file__, *(argv or sys.argv[1:]), "--cell", f"{task}/{arm}/{seed}"], check=True)
-                result = json.loads(file.read_text())
-                if result["budget"] != args.work or json.loads(json.dumps(wanted, default=str)) != result["settings"]:
-                    sys.exit(f"{file} was made with other settings; run without --reuse, or with another --outputs")
-                results.append(result)
-                done = sum(result["passed"].values()) / result["samples"] / len(result["passed"])
-                print(f"  pass@1 {done:.3f}, work {result['work']}, {result['seconds_train']:.0f} s training, {result['seconds_evaluate']:.0f} s evaluation", flush=True)
-        s = summary(results)
+            results += [done(args, given, task, arm, seed) for arm in args.arms]
+            s = summary(results)
+            kept = [{k: v for k, v in r.items() if k != "settings"} for r in results]
+            used = {k: v for k, v in results[0]["settings"].items() if k not in ("outputs", "data")}       # no paths of this machine
+            doc["tasks"][task] = {**s, "cells": kept, "settings": used}
+            if args.out != "/dev/null":
+                Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+                Path(args.out).write_text(json.dumps(doc, indent=1, default=str) + "\n")
         show(task, s)
-        doc["tasks"][task] = {**s, "cells": [{k: v for k, v in r.items() if k != "settings"} for r in results], "settings": {k: v for k, v in results[0]["settings"].items() if k != "outputs"}}
-        if args.out != "/dev/null":
-            Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-            Path(args.out).write_text(json.dumps(doc, indent=1, default=str) + "\n")
-            print(f"written to {Path(args.out).name}")
+    if args.out != "/dev/null":
+        print(f"written to {Path(args.out).name}")
+
+
+def done(args, given: list[str], task: str, arm: str, seed: int) -> dict:
+    "The result of one cell: made now, or read where --reuse finds it."
+    folder = Path(args.outputs) / task / f"{arm}-{seed}"
+    file, wanted = folder / "result.json", settings_for(args, task, seed).model_dump()
+    if not (args.reuse and file.exists()):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not args.reuse and seed == args.seeds[0] and arm == args.arms[0]:
+            (folder.parent / "traces.jsonl").unlink(missing_ok=True)
+        print(f"{task} {arm} seed {seed}", flush=True)
+        subprocess.run([sys.executable, __file__, *given, "--cell", f"{task}/{arm}/{seed}"], check=True)
+    result = json.loads(file.read_text())
+    if result["budget"] != args.work or json.loads(json.dumps(wanted, default=str)) != result["settings"]:
+        sys.exit(f"{file} was made with other settings; run without --reuse, or with another --outputs")
+    rate = sum(result["passed"].values()) / result["samples"] / len(result["passed"])
+    print(f"  pass@1 {rate:.3f}, work {result['work']}, {result['seconds_train']:.0f} s training, "
+          f"{result['seconds_evaluate']:.0f} s evaluation", flush=True)
+    return result
 
 
 if __name__ == "__main__":
