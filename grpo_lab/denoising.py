@@ -7,7 +7,7 @@ __all__ = ['REMASKING', 'add_noise', 'weigh', 'diffusion_loss', 'diffusion_rows'
            'diffusion_args', 'save_whole', 'train_diffusion_sft', 'plan_rounds', 'Denoised', 'denoise',
            'decode_settings', 'complete_masked']
 
-# %% ../nbs/31_denoising.ipynb #c1aedb07
+# %% ../nbs/31_denoising.ipynb #6e31ef7a
 import json, math, shutil, tempfile, time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from .masked_lm import _head, _inner, mask_id, masked_logps, token_hidden
 from .records import Completion, Problem, extract_code
 from .rollout import Sample, draw, encode, eos_ids
 
-# %% ../nbs/31_denoising.ipynb #c6ed0ade
+# %% ../nbs/31_denoising.ipynb #ab452b69
 def add_noise(
     ids: torch.Tensor,         # [B, L]
     maskable: torch.Tensor,    # [B, L], true where a token may be hidden
@@ -30,7 +30,7 @@ def add_noise(
     hidden = maskable.bool() & (u < (t[:, None] if t.dim() else t))
     return ids.masked_fill(hidden, mask_id), hidden
 
-# %% ../nbs/31_denoising.ipynb #9954dcd9
+# %% ../nbs/31_denoising.ipynb #9f7ef86e
 def weigh(
     logps: torch.Tensor,       # [B, L], log-probabilities of the hidden tokens, 0 elsewhere
     maskable: torch.Tensor,    # [B, L]
@@ -39,7 +39,7 @@ def weigh(
     "Cross-entropy of hidden tokens / t, by maskable token, mean over rows (arXiv 2502.09992, eq. 5)."
     return (-logps.sum(1) / t / maskable.sum(1).clamp(min=1)).mean()
 
-# %% ../nbs/31_denoising.ipynb #1d6342d7
+# %% ../nbs/31_denoising.ipynb #2a3ab773
 def diffusion_loss(
     model,                          # masked language model
     ids: torch.Tensor,              # [B, L]
@@ -53,7 +53,7 @@ def diffusion_loss(
     noisy, hidden = add_noise(ids, completion_mask, t, generator, mask_id(model))
     return weigh(masked_logps(model, noisy, ids, hidden, attention_mask)[0], completion_mask, t)
 
-# %% ../nbs/31_denoising.ipynb #2d01f16c
+# %% ../nbs/31_denoising.ipynb #265c96a2
 def diffusion_rows(
     tokenizer,
     rows: list[dict],          # {"prompt": messages or text, "completion": text} or {"text": text}
@@ -81,7 +81,7 @@ def pad_rows(
     seen = [[0] * (p - len(r["prompt_ids"])) + [1] * (len(r["prompt_ids"]) + c) for r in rows]
     return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(seen), "completion_mask": torch.tensor([[0] * p + [1] * c] * len(rows))}
 
-# %% ../nbs/31_denoising.ipynb #9dfbd735
+# %% ../nbs/31_denoising.ipynb #7582cd64
 def diffusion_trainer() -> type:
     "transformers' Trainer with the loss of masked diffusion (made on use: importing takes seconds)."
     from transformers import Trainer
@@ -105,7 +105,7 @@ def diffusion_args(cfg: Diffusion, out: Path, seed: int, gradient_checkpointing:
     return TrainingArguments(output_dir=str(out), **keep, warmup_steps=cfg.warmup_ratio, bf16=False, seed=seed, data_seed=seed, logging_steps=1, save_strategy="no", report_to=[], disable_tqdm=True, remove_unused_columns=False,
                              gradient_checkpointing=gradient_checkpointing, dataloader_pin_memory=torch.cuda.is_available(), logging_nan_inf_filter=False)
 
-# %% ../nbs/31_denoising.ipynb #92d35c42
+# %% ../nbs/31_denoising.ipynb #dbe7986d
 def save_whole(model, tokenizer, folder: str | Path) -> Path:   # the merged folder
     "Write a fully trained model as `merged/`; whole or not at all."
     folder = Path(folder); folder.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ def train_diffusion_sft(
     tenth = max(1, len(curve) // 10); mean = lambda part: sum(h["loss"] for h in part) / len(part)
     return {"rows": len(data), "steps": trainer.state.global_step, "tokens": trainer.tokens, "seconds": time.perf_counter() - start, "loss_first": mean(curve[:tenth]), "loss_last": mean(curve[-tenth:])}
 
-# %% ../nbs/31_denoising.ipynb #12265963
+# %% ../nbs/31_denoising.ipynb #e58d9dea
 def plan_rounds(
     max_completion_length: int,      # tokens of the canvas
     diffusion_steps: int = 0,        # rounds; 0: one token a round
@@ -160,7 +160,7 @@ def plan_rounds(
     if per > block: raise ValueError(f"diffusion_steps = {steps} is more rounds than the canvas has tokens (max_completion_length = {c}); set it to at most {c}, or to 0 for one token a round")
     return [(b, b + block, block // per + (r < block % per)) for b in range(0, c, block) for r in range(per)]
 
-# %% ../nbs/31_denoising.ipynb #a14c059f
+# %% ../nbs/31_denoising.ipynb #5ee034d9
 REMASKING = ("low_confidence", "entropy", "random")
 
 def _propose(inner, hidden: torch.Tensor, u: torch.Tensor, temperature: float, top_p: float, remasking: str) -> tuple[torch.Tensor, ...]:
@@ -170,7 +170,7 @@ def _propose(inner, hidden: torch.Tensor, u: torch.Tensor, temperature: float, t
     sure = plain.gather(1, token[:, None])[:, 0].exp()
     return token, logp, sure, -torch.special.entr(plain.exp()).sum(-1) if remasking == "entropy" else sure
 
-# %% ../nbs/31_denoising.ipynb #da6330e6
+# %% ../nbs/31_denoising.ipynb #fc86d71b
 @dataclass
 class Denoised(Sample):
     "One answer, and how it came about. `token_ids`, `logprobs`, `text` end with the first EOS; a log-probability is that of the round in which its token was revealed."
@@ -207,7 +207,7 @@ def _denoise_rows(model, prompts, plan, remasking, temperature, top_p, seeds, eo
         o.token_ids, o.logprobs, o.finish_reason = o.canvas[:cut], logps[row, :cut].tolist(), "length" if end is None else "stop"
     return out
 
-# %% ../nbs/31_denoising.ipynb #b253c2cf
+# %% ../nbs/31_denoising.ipynb #9f47784b
 def denoise(
     model, tokenizer,                # masked language model
     prompts: list[list[int]],        # token ids
@@ -238,7 +238,7 @@ def denoise(
         if progress: progress(len(got))
     model.train(training); return [out[i:i + num_generations] for i in range(0, len(out), num_generations)]
 
-# %% ../nbs/31_denoising.ipynb #8bcb2b6c
+# %% ../nbs/31_denoising.ipynb #6a534765
 def decode_settings(cfg: Diffusion) -> dict:
     "The settings of decoding as `denoise` takes them."
     return {k: getattr(cfg, k) for k in ("max_completion_length", "diffusion_steps", "block_length", "remasking", "temperature", "top_p")}
