@@ -23,7 +23,9 @@ def pass_at_k(
     k: int,       # tries allowed
 ) -> float:       # chance that at least one of k is right
     "Unbiased pass@k of one problem (Chen et al. 2021, arXiv:2107.03374, eq. 1). Raises `ValueError` unless 0 <= c <= n and 1 <= k <= n."
-    if not (0 <= c <= n and 1 <= k <= n): raise ValueError(f"pass_at_k(n={n}, c={c}, k={k}): needs 0 <= c <= n and 1 <= k <= n; to ask for pass@{k}, sample every problem at least {k} times")
+    if not (0 <= c <= n and 1 <= k <= n):
+        raise ValueError(f"pass_at_k(n={n}, c={c}, k={k}): needs 0 <= c <= n and 1 <= k <= n; "
+                         f"to ask for pass@{k}, sample every problem at least {k} times")
     return 1.0 - math.prod(1.0 - k / i for i in range(n - c + 1, n + 1)) if n - c >= k else 1.0
 
 # %% ../nbs/21_evaluate.ipynb #dba59b47
@@ -35,7 +37,8 @@ def wilson(
     if n <= 0: return math.nan, math.nan
     z, p = NormalDist().inv_cdf(0.5 + confidence / 2), successes / n
     mid, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return (mid - half) / (1 + z * z / n) if successes > 0 else 0.0, (mid + half) / (1 + z * z / n) if successes < n else 1.0   # exact at both ends
+    low, high = ((mid + x) / (1 + z * z / n) for x in (-half, half))
+    return low if successes > 0 else 0.0, high if successes < n else 1.0       # exact at both ends
 
 # %% ../nbs/21_evaluate.ipynb #0eb9206b
 def bootstrap(
@@ -60,7 +63,8 @@ def interval(values: Iterable[float], confidence: float = 0.95, seed: int = 0) -
 def step_order(names: Iterable[str]) -> list[str]:
     "Names of steps without repetition: base first, then by their numbers."
     key = lambda s: (s != "base", [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", s)] if s[:1].isdigit() else ["~", s])
-    return sorted({str(n) for n in names if isinstance(n, str) and n}, key=lambda s: (key(s)[0], [(isinstance(x, str), x) for x in key(s)[1]]))
+    found = {str(n) for n in names if isinstance(n, str) and n}
+    return sorted(found, key=lambda s: (key(s)[0], [(isinstance(x, str), x) for x in key(s)[1]]))
 
 def step_label(name: str) -> str:
     "A short name for axes and tables: 'stage 2.3' for '2_self_improve_3'."
@@ -69,7 +73,8 @@ def step_label(name: str) -> str:
 
 # %% ../nbs/21_evaluate.ipynb #4e38e6af
 _FAMILIES = {"nmos": 1, "current_mirror": 2, "diff_pair": 2, "transmission_gate": 2, "routed_pair": 2, "mimcap_array": 4}   # devices
-_SKILLS = {"base": 0.0, "1_initial_finetune": 0.12, "2_self_improve_1": 0.12, "2_self_improve_2": 0.42, "2_self_improve_3": 0.55, "3_grpo": 0.78}
+_SKILLS = {"base": 0.0, "1_initial_finetune": 0.12, "2_self_improve_1": 0.12, "2_self_improve_2": 0.42, "2_self_improve_3": 0.55,
+           "3_grpo": 0.78}
 _RULES = [("drc", "poly.2", "poly spacing < 0.21 um"), ("drc", "met1.2", "met1 spacing < 0.14 um"), ("drc", "licon.8a", "poly enclosure of licon < 0.08 um"),
           ("lvs", "net", "net joins what should be apart"), ("lvs", "device.w", "transistor width differs")]
 
@@ -112,9 +117,11 @@ def example_group(r, problem: Problem, group_id: str, n: int, skill: float, **mo
     std = math.sqrt(sum((x - mean) ** 2 for x in rewards) / (n - 1)) if n > 1 else 0.0
     rows = []
     for i, (v, x) in enumerate(zip(verdicts, rewards)):
-        code = {"no_code": None, "syntax_error": problem.reference[:-1]}.get(v.status, problem.reference if v.clean else problem.reference.replace("width", "W" if v.status != "ok" else "length"))
+        other = problem.reference if v.clean else problem.reference.replace("width", "W" if v.status != "ok" else "length")
+        code = {"no_code": None, "syntax_error": problem.reference[:-1]}.get(v.status, other)
         text = "I would start with the gate." if code is None else f"```python\n{code}\n```"
-        c = Completion(problem_id=problem.id, group_id=group_id, sample=i, text=text, code=code, tokens=len(text) // 3, finish_reason="length" if v.status == "syntax_error" else "stop")
+        c = Completion(problem_id=problem.id, group_id=group_id, sample=i, text=text, code=code, tokens=len(text) // 3,
+                       finish_reason="length" if v.status == "syntax_error" else "stop")
         rows.append(ledger_row(problem, c, v, reward=x, advantage=(x - mean) / (std + 1e-4), **{"reward/drc_lvs": x}, **more))
     return rows
 
@@ -194,7 +201,8 @@ def table_by_step(
         q = p.loc[step]; low, high = interval(q["clean"], confidence, seed)
         shares = {m: q[m].mean() if layouts or m not in ("drc_clean", "lvs_clean") else math.nan for m in MEASURES}
         passes = {f"pass@{j}": _mean([pass_at_k(int(n), int(c), j) if j <= n else math.nan for n, c in zip(q.n, q.c)]) for j in k}
-        rows.append({"step": step, "problems": len(q), "samples": int(q.n.sum()), **shares, "clean_low": low, "clean_high": high, "errors": q["errors"].mean(), **passes})
+        rows.append({"step": step, "problems": len(q), "samples": int(q.n.sum()), **shares, "clean_low": low, "clean_high": high,
+                     "errors": q["errors"].mean(), **passes})
     columns = ["step", "problems", "samples", *MEASURES, "clean_low", "clean_high", "errors", *(f"pass@{j}" for j in k)]
     return pd.DataFrame(rows, columns=columns).set_index("step")
 
@@ -220,7 +228,9 @@ def passes(
     return pd.DataFrame.from_dict(out, orient="index").rename_axis("step")
 
 # %% ../nbs/21_evaluate.ipynb #457a9a47
-def pass_report(rows, k: Iterable[int] = (1,), seed: int = 0) -> dict:   # {"k", "models": {name: {"pass@1": {...}, "tasks": {problem: {...}}}}}
+def pass_report(
+    rows, k: Iterable[int] = (1,), seed: int = 0,     # as in `passes`
+) -> dict:                                            # {"k", "models": {name: {"pass@1": {...}, "tasks": {problem: {...}}}}}
     "pass@k of every model and of each of its problems, as plain data."
     table, p = passes(rows, k, seed=seed), per_problem(rows)
     status = rows.assign(model=_column(rows, "model").astype("string")).groupby(["model", "problem_id"])["status"].value_counts()
@@ -228,8 +238,10 @@ def pass_report(rows, k: Iterable[int] = (1,), seed: int = 0) -> dict:   # {"k",
         each = {f"pass@{j}": pass_at_k(int(r.n), int(r.c), j) for j in k if j <= r.n}
         return {"samples": int(r.n), "passed": int(r.c), **each, "status": {s: int(x) for s, x in status.loc[step, name].items()}}
     def model(step, r):
-        each = {f"pass@{j}": {"value": r[f"pass@{j}"], "low": r[f"pass@{j}_low"], "high": r[f"pass@{j}_high"]} for j in k if r[f"pass@{j}"] == r[f"pass@{j}"]}
-        return {"problems": int(r.problems), "samples": int(r.samples), **each, "tasks": {name: task(step, name, q) for name, q in p.loc[step].iterrows()}}
+        known = [f"pass@{j}" for j in k if r[f"pass@{j}"] == r[f"pass@{j}"]]
+        each = {name: {"value": r[name], "low": r[f"{name}_low"], "high": r[f"{name}_high"]} for name in known}
+        tasks = {name: task(step, name, q) for name, q in p.loc[step].iterrows()}
+        return {"problems": int(r.problems), "samples": int(r.samples), **each, "tasks": tasks}
     return {"k": list(k), "models": {step: model(step, r) for step, r in table.iterrows()}}
 
 # %% ../nbs/21_evaluate.ipynb #0b1db6b4
@@ -249,8 +261,9 @@ def evaluate_model(
     from grpo_lab.student import load_model, load_tokenizer
     from grpo_lab.tasks import TASKS
     e, reward, by = settings.evaluate, REWARDS[TASKS[settings.task].reward], {p.id: p for p in problems}
-    how = dict(num_generations=e.num_samples if e.temperature > 0 else 1, temperature=e.temperature, top_p=e.top_p, max_completion_length=e.max_completion_length, batch_size=e.batch_size)
-    answers = complete(load_model(settings, path), load_tokenizer(settings), problems, messages, group_prefix=f"{stage}/{name}/", seed=seed, progress=progress[0], **how)
+    same = {k: getattr(e, k) for k in ("temperature", "top_p", "max_completion_length", "batch_size")}
+    answers = complete(load_model(settings, path), load_tokenizer(settings), problems, messages, group_prefix=f"{stage}/{name}/",
+                       num_generations=e.num_samples if e.temperature > 0 else 1, seed=seed, progress=progress[0], **same)
     verdicts = verifier.verify([(by[c.problem_id], c.code) for c in answers], progress=progress[1])
     return [ledger_row(by[c.problem_id], c, v, model=name, reward=reward(v)) for c, v in zip(answers, verdicts)]
 
@@ -281,7 +294,8 @@ def table_by(df, by: str, value: str = "clean"):   # -> pandas.DataFrame: groups
     "Mean over held-out problems of one measure, for each value of `by` and each step."
     import pandas as pd
     rows = heldout(df); p = per_problem(rows)
-    group = pd.DataFrame({"problem_id": _column(rows, "problem_id").astype("string"), by: _column(rows, by).astype("string")}).drop_duplicates("problem_id").set_index("problem_id")[by]
+    named = pd.DataFrame({name: _column(rows, name).astype("string") for name in ("problem_id", by)})
+    group = named.drop_duplicates("problem_id").set_index("problem_id")[by]
     p = p.assign(group=p.index.get_level_values(1).map(group)).dropna(subset=["group"]).reset_index()
     steps = step_order(p["model"])
     table = p.pivot_table(index="group", columns="model", values=value, aggfunc="mean").reindex(columns=steps).astype(float)
@@ -322,7 +336,8 @@ def why(row: dict) -> str:
     except ValueError: found = []
     counts: dict[str, int] = {}
     for d in found:
-        if isinstance(d, dict): name = f"{str(d.get('kind', '?')).upper()} {d.get('rule', '?')}"; counts[name] = counts.get(name, 0) + int(d.get("count") or 1)
+        if not isinstance(d, dict): continue
+        name = f"{str(d.get('kind', '?')).upper()} {d.get('rule', '?')}"; counts[name] = counts.get(name, 0) + int(d.get("count") or 1)
     parts = [f"{name} x{n}" for name, n in counts.items()]
     return ", ".join(parts[:4]) + (f" and {len(parts) - 4} more" if len(parts) > 4 else "") or "errors without details"
 
@@ -339,18 +354,22 @@ def failures(df, step: str | None = None):    # -> pandas.DataFrame, one row a p
 # %% ../nbs/21_evaluate.ipynb #6ff1f2ea
 GROUP_OUTCOMES = ("varied", "all pass", "all fail", "tied")     # tied: equal rewards, though some are clean and some are not
 
-def groups(df, stage: str = "3_grpo"):    # -> pandas.DataFrame: stage, step, group_id, problem_id, family, size, mean, std (population), clean (share), outcome
+_GROUP_COLUMNS = ["stage", "step", "group_id", "problem_id", "family", "size", "mean", "std", "clean", "outcome"]
+
+def groups(df, stage: str = "3_grpo"):    # -> pandas.DataFrame with _GROUP_COLUMNS; std is the population's, clean a share
     "One row for every group of a stage that has rewards."
     import numpy as np, pandas as pd
     rows = df[(_column(df, "stage").astype("string") == stage).fillna(False).astype(bool)]
     cols = {n: _column(rows, n).to_numpy() for n in ("stage", "step", "group_id", "problem_id", "family")}
-    d = pd.DataFrame({**cols, "reward": pd.to_numeric(_column(rows, "reward")).astype("Float64").to_numpy(float, na_value=np.nan), "clean": outcomes(rows)["clean"].to_numpy(float)})
-    d = d.dropna(subset=["group_id", "reward"]); d = d[d["step"].notna()] if d["step"].notna().any() else d    # not the error prompts after the last step
+    reward = pd.to_numeric(_column(rows, "reward")).astype("Float64").to_numpy(float, na_value=np.nan)
+    d = pd.DataFrame({**cols, "reward": reward, "clean": outcomes(rows)["clean"].to_numpy(float)}).dropna(subset=["group_id", "reward"])
+    d = d[d["step"].notna()] if d["step"].notna().any() else d    # not the error prompts after the last step
     g = d.groupby(["stage", "step", "group_id", "problem_id", "family"], dropna=False, sort=False)
-    out = g.agg(size=("reward", "size"), mean=("reward", "mean"), low=("reward", "min"), high=("reward", "max"), clean=("clean", "mean")).reset_index()
+    of_reward = {"size": "size", "mean": "mean", "low": "min", "high": "max"}
+    out = g.agg(**{name: ("reward", f) for name, f in of_reward.items()}, clean=("clean", "mean")).reset_index()
     std = g["reward"].std(ddof=0).to_numpy(); flat = (out.high - out.low) < 1e-9
     outcome = np.select([~flat, out.clean == 1, out.clean == 0], GROUP_OUTCOMES[:3], GROUP_OUTCOMES[3])
-    return out.assign(std=np.where(flat, 0.0, std), outcome=outcome).drop(columns=["low", "high"])[["stage", "step", "group_id", "problem_id", "family", "size", "mean", "std", "clean", "outcome"]]
+    return out.assign(std=np.where(flat, 0.0, std), outcome=outcome)[_GROUP_COLUMNS]
 
 # %% ../nbs/21_evaluate.ipynb #9fc6abfe
 def table_of_repairs(df, stage: str = "3_grpo"):   # -> pandas.DataFrame: index round (0: before); programs, clean, share
@@ -358,7 +377,8 @@ def table_of_repairs(df, stage: str = "3_grpo"):   # -> pandas.DataFrame: index 
     import pandas as pd
     rows = df[(_column(df, "stage").astype("string") == stage).fillna(False).astype(bool)]
     kind = _column(rows, "group_id").astype("string").str.extract(r"/(greedy|repair-\d+)/", expand=False)
-    d = pd.DataFrame({"round": pd.to_numeric(kind.str.replace("greedy", "0").str.replace("repair-", "")), "clean": outcomes(rows)["clean"]}).dropna(subset=["round"])
+    number = pd.to_numeric(kind.str.replace("greedy", "0").str.replace("repair-", ""))
+    d = pd.DataFrame({"round": number, "clean": outcomes(rows)["clean"]}).dropna(subset=["round"])
     g = d.astype({"round": int, "clean": float}).groupby("round")["clean"]
     return pd.DataFrame({"programs": g.size(), "clean": g.sum().astype(int), "share": g.mean()})
 
@@ -370,10 +390,13 @@ def percent(share: float) -> str:
 
 def _so_far(df) -> str:
     "What can be said before the held-out problems were judged: the training problems of stage 2."
-    stage = _column(df, "stage").astype("string").fillna(""); rows = df[stage.str.startswith("2_").astype(bool)]; p = per_problem(rows); steps = step_order(p.index.get_level_values(0))
+    stage = _column(df, "stage").astype("string").fillna(""); p = per_problem(df[stage.str.startswith("2_").astype(bool)])
+    steps = step_order(p.index.get_level_values(0))
     if not steps: return "No held-out results yet."
-    a, b = (percent(p.loc[s]["clean"].mean()) for s in (steps[0], steps[-1])); name = "the base model" if steps[0] == "base" else f"the model of {step_label(steps[0])}"
-    return f"On training problems {name} solves {a}" + (f", that of {step_label(steps[-1])} {b}" if len(steps) > 1 else "") + "; no held-out results yet."
+    a, b = (percent(p.loc[s]["clean"].mean()) for s in (steps[0], steps[-1]))
+    name = "the base model" if steps[0] == "base" else f"the model of {step_label(steps[0])}"
+    later = f", that of {step_label(steps[-1])} {b}" if len(steps) > 1 else ""
+    return f"On training problems {name} solves {a}{later}; no held-out results yet."
 
 def headline(df) -> str:
     "What the run showed on held-out problems."
@@ -387,6 +410,8 @@ def headline(df) -> str:
     prior = [s for s in t.index[1:-1] if s.startswith("2_")]
     if prior and last.startswith("3_"):
         c = paired(df, prior[-1], last); move = "gained" if c["difference"] >= 0 else "lost"
-        if not c["gained"] + c["lost"]: return text + f" Against {step_label(prior[-1])}, {step_label(last)} changed the outcome of no problem."
-        text += f" Against {step_label(prior[-1])}, {step_label(last)} {move} {abs(100 * c['difference']):.0f} points ({len(c['gained'])} problems won, {len(c['lost'])} lost, p = {c['p']:.2g})."
+        text += f" Against {step_label(prior[-1])}, {step_label(last)} "
+        if not c["gained"] + c["lost"]: return text + "changed the outcome of no problem."
+        counts = f"{len(c['gained'])} problems won, {len(c['lost'])} lost, p = {c['p']:.2g}"
+        text += f"{move} {abs(100 * c['difference']):.0f} points ({counts})."
     return text
