@@ -6,7 +6,7 @@
 __all__ = ['MASK_TOKEN', 'KINDS', 'sees_future', 'make_masked_lm', 'mask_id', 'token_hidden', 'token_logits', 'masked_logps',
            'vocabulary_tokenizer', 'tiny_masked_lm', 'load_masked_lm', 'masked_student']
 
-# %% ../nbs/30_masked_lm.ipynb #97e51d86
+# %% ../nbs/30_masked_lm.ipynb #e1a6c2ea
 import json, re, shutil, tempfile
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from .config import Settings
 from .logprobs import _inner, _placed
 
-# %% ../nbs/30_masked_lm.ipynb #fdee0c1a
+# %% ../nbs/30_masked_lm.ipynb #d5fdc489
 def _hidden(inner, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
     "Last hidden states [B, L, H]; positions are counted from the first token that is not padding. Half precision where the weights are, or where the caller has asked for autocast."
     kind, dtype = ids.device.type, inner.get_output_embeddings().weight.dtype
@@ -31,7 +31,7 @@ def sees_future(model) -> bool:
     h = [_hidden(inner, ids, torch.ones_like(ids))[0, 0] for ids in (a, b)]; inner.train(training)
     return not torch.equal(*h)
 
-# %% ../nbs/30_masked_lm.ipynb #79913c84
+# %% ../nbs/30_masked_lm.ipynb #e9f9f434
 MASK_TOKEN = "<|mask|>"
 
 @torch.no_grad()
@@ -63,7 +63,7 @@ def mask_id(model) -> int:
         raise ValueError(f"this model (type '{config.model_type}') is a causal one: pass it through make_masked_lm first, or load it with load_masked_lm")
     return config.mask_token_id
 
-# %% ../nbs/30_masked_lm.ipynb #44dd900a
+# %% ../nbs/30_masked_lm.ipynb #5ca71687
 def _shift(hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
     "What stands at i - 1 moved to i; the first token of a row keeps its own."
     first = attention_mask.bool() & (attention_mask.cumsum(-1) == 1)
@@ -80,7 +80,7 @@ def token_hidden(
     hidden = _hidden(inner, ids, seen)
     return _shift(hidden, seen) if inner.config.shifted_head else hidden
 
-# %% ../nbs/30_masked_lm.ipynb #c9852f34
+# %% ../nbs/30_masked_lm.ipynb #4584105b
 def _head(inner, hidden: torch.Tensor) -> torch.Tensor:
     "Logits [..., V] in float32, that of the mask token minus infinity."
     head = inner.get_output_embeddings()
@@ -98,7 +98,7 @@ def token_logits(
     hidden = token_hidden(model, ids, attention_mask)
     return _head(_inner(model), hidden if wanted is None else hidden[wanted.bool()])
 
-# %% ../nbs/30_masked_lm.ipynb #fa3f7f55
+# %% ../nbs/30_masked_lm.ipynb #9c013068
 def _pick(inner, hidden: torch.Tensor, targets: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
     "log p and entropy of targets [N] from hidden states [N, H]."
     logp = torch.log_softmax(_head(inner, hidden) / temperature, -1)
@@ -123,7 +123,7 @@ def masked_logps(
     parts = [pick(inner, h, t, temperature) for h, t in zip(hidden.split(rows), chosen.split(rows))]
     return _placed(wanted, *(torch.cat(p) for p in zip(*parts)))
 
-# %% ../nbs/30_masked_lm.ipynb #c648187f
+# %% ../nbs/30_masked_lm.ipynb #4d7f58d3
 def vocabulary_tokenizer(
     pieces: list[str],         # the words of the language: texts are cut into these, longest first
 ):
@@ -139,7 +139,7 @@ def vocabulary_tokenizer(
     tok.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     return tok
 
-# %% ../nbs/30_masked_lm.ipynb #ff168d86
+# %% ../nbs/30_masked_lm.ipynb #92a7058c
 def tiny_masked_lm(
     tokenizer,                  # with a mask token
     hidden_size: int = 128,
@@ -160,7 +160,7 @@ def tiny_masked_lm(
     model.config.mask_token_id = tokenizer.mask_token_id        # its row is as random as the others
     return make_masked_lm(model.eval(), tokenizer, shifted_head)
 
-# %% ../nbs/30_masked_lm.ipynb #cd36baab
+# %% ../nbs/30_masked_lm.ipynb #43f74051
 def _need(raw: dict, what: str, **values) -> None:
     "Raise `ValueError` unless the config says these things (or nothing on them)."
     for k, v in values.items():
@@ -174,10 +174,15 @@ def _dream_config(raw: dict):
     _need(raw, "Dream checkpoint", use_sliding_window=False, rope_scaling=None)
     return Qwen2Config(**{k: raw[k] for k in same if k in raw}, rope_parameters={"rope_type": "default", "rope_theta": float(raw.get("rope_theta", 10000.0))}, use_sliding_window=False)
 
-_LLADA = {r"model\.transformer\.wte": "model.embed_tokens", r"model\.transformer\.ln_f": "model.norm", r"model\.transformer\.ff_out": "lm_head",
-          **{rf"model\.transformer\.blocks\.(\d+)\.{a}\.": rf"model.layers.\1.{b}." for a, b in {
-              "q_proj": "self_attn.q_proj", "k_proj": "self_attn.k_proj", "v_proj": "self_attn.v_proj", "attn_out": "self_attn.o_proj", "ff_proj": "mlp.gate_proj",
-              "up_proj": "mlp.up_proj", "ff_out": "mlp.down_proj", "attn_norm": "input_layernorm", "ff_norm": "post_attention_layernorm"}.items()}}
+_LLADA = {"wte": "model.embed_tokens", "ln_f": "model.norm", "ff_out": "lm_head"}
+_LLADA_BLOCK = {"q_proj": "self_attn.q_proj", "k_proj": "self_attn.k_proj", "v_proj": "self_attn.v_proj", "attn_out": "self_attn.o_proj", "ff_proj": "mlp.gate_proj",
+                "up_proj": "mlp.up_proj", "ff_out": "mlp.down_proj", "attn_norm": "input_layernorm", "ff_norm": "post_attention_layernorm"}
+
+def _llada_name(name: str) -> str:
+    "transformers' name of a weight of a LLaDA checkpoint; names that it does not know stay as they are."
+    block = re.fullmatch(r"model\.transformer\.blocks\.(\d+)\.(\w+)\.(weight|bias)", name); top = re.fullmatch(r"model\.transformer\.(\w+)\.(weight|bias)", name)
+    if block and block[2] in _LLADA_BLOCK: return f"model.layers.{block[1]}.{_LLADA_BLOCK[block[2]]}.{block[3]}"
+    return f"{_LLADA[top[1]]}.{top[2]}" if top and top[1] in _LLADA else name
 
 def _llada_config(raw: dict):
     "transformers' Llama config of a LLaDA checkpoint."
@@ -189,8 +194,15 @@ def _llada_config(raw: dict):
         num_key_value_heads=raw.get("n_kv_heads") or (1 if raw.get("multi_query_attention") else heads), max_position_embeddings=raw["max_sequence_length"], rms_norm_eps=raw.get("rms_norm_eps", 1e-5),
         rope_parameters={"rope_type": "default", "rope_theta": float(raw.get("rope_theta", 10000.0))}, tie_word_embeddings=bool(raw.get("weight_tying", False)), eos_token_id=raw.get("eos_token_id"), pad_token_id=raw.get("pad_token_id"))
 
-# %% ../nbs/30_masked_lm.ipynb #5c3808f1
-KINDS = {"dream": (_dream_config, None, True, 151666), "llada": (_llada_config, _LLADA, False, 126336)}     # config, names of weights, shifted head, mask token
+# %% ../nbs/30_masked_lm.ipynb #fc44bb91
+KINDS = {"dream": (_dream_config, True, 151666), "llada": (_llada_config, False, 126336)}     # config, shifted head, mask token
+
+def _llada_weights(folder: Path) -> dict[str, torch.Tensor]:
+    "All weights of a folder under transformers' names, read lazily from their files. (transformers' own `key_mapping` would put the old names back on saving.)"
+    from safetensors.torch import load_file
+    files = sorted(folder.glob("*.safetensors"))
+    if not files: raise ValueError(f"{folder}: no .safetensors files")
+    return {_llada_name(k): v for f in files for k, v in load_file(f).items()}
 
 def _tokenizer(folder: Path, kind: str | None, mask: int):
     "The tokenizer of a checkpoint, padding left, its mask token named."
@@ -200,29 +212,36 @@ def _tokenizer(folder: Path, kind: str | None, mask: int):
     if tok.mask_token_id != mask: raise ValueError(f"{folder}: token {mask} is the mask token of the model, and its tokenizer has no such token")
     return tok
 
+def _read(folder: Path, kind: str | None, config, dtype):
+    "The model, and transformers' account of what found no place."
+    from transformers import AutoModelForCausalLM, LlamaForCausalLM, Qwen2ForCausalLM
+    how = dict(config=config, device_map={"": 0} if torch.cuda.is_available() else None, output_loading_info=True)
+    if kind != "llada": return (Qwen2ForCausalLM if kind else AutoModelForCausalLM).from_pretrained(folder, dtype=dtype or "auto", **how)
+    weights = _llada_weights(folder)
+    return LlamaForCausalLM.from_pretrained(None, state_dict=weights, dtype=dtype or next(iter(weights.values())).dtype, **how)
+
 def load_masked_lm(
     source: str | Path,               # hub id or folder: ours, Dream/DiffuCoder-style or LLaDA-style
     dtype=None,                       # torch dtype of the weights in memory; None: as they are stored
     shifted_head: bool | None = None, # None: as its config says, or its kind is
 ):                                    # model in evaluation mode (on the GPU where there is one), tokenizer
     "Load a masked language model without running code of its publisher. Raises `ValueError` naming what does not fit."
-    from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM, Qwen2ForCausalLM
+    from transformers import AutoConfig
     from grpo_lab.student import weights_path
     folder = weights_path(Settings(student={"model": str(source)})); raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    kind = str(raw.get("model_type", "")).lower(); kind = kind if kind in KINDS else None; names = None
+    kind = str(raw.get("model_type", "")).lower(); kind = kind if kind in KINDS else None
     if kind is None:
         if raw.get("is_causal", True) or raw.get("mask_token_id") is None: raise ValueError(f"{source}: a causal model of type '{raw.get('model_type')}': load it as such and pass it through make_masked_lm")
-        config, Model, shifted, mask = AutoConfig.from_pretrained(folder), AutoModelForCausalLM, raw.get("shifted_head", False), raw["mask_token_id"]
-    else:
-        make, names, shifted, mask = KINDS[kind]; config, Model, mask = make(raw), LlamaForCausalLM if kind == "llada" else Qwen2ForCausalLM, raw.get("mask_token_id") or mask
+        config, shifted, mask = AutoConfig.from_pretrained(folder), raw.get("shifted_head", False), raw["mask_token_id"]
+    else: make, shifted, mask = KINDS[kind]; config, mask = make(raw), raw.get("mask_token_id") or mask
     config.is_causal, config.mask_token_id, config.shifted_head = False, mask, shifted if shifted_head is None else shifted_head
-    model, info = Model.from_pretrained(folder, config=config, dtype=dtype or "auto", key_mapping=names, device_map={"": 0} if torch.cuda.is_available() else None, output_loading_info=True)
+    model, info = _read(folder, kind, config, dtype)
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if info.get(what): raise ValueError(f"{source}: {what.replace('_', ' ')} among the weights, for example {sorted(map(str, info[what]))[:3]}; this is not a checkpoint of the '{kind or config.model_type}' layout")
     if not sees_future(model): raise ValueError(f"{source}: the model does not look ahead")
     return model.eval(), _tokenizer(folder, kind, mask)
 
-# %% ../nbs/30_masked_lm.ipynb #9c840054
+# %% ../nbs/30_masked_lm.ipynb #b806192f
 def masked_student(
     settings: Settings,
     folder: str | Path,           # written here: model and tokenizer, whole or not at all; kept when it is there already
