@@ -72,7 +72,7 @@ def reward_func(f: Callable[[Answer], float | None]) -> Callable[[Answer], float
     return f
 
 def verdict_reward(f: Callable[[Verdict], float]) -> Callable[[Verdict], float]:
-    "Decorator: make a function of the verdict known as a reward, also as the one that a task names. Raises `ValueError` where the name is taken."
+    "Decorator: make a function of the verdict a reward, also one that a task may name. Raises `ValueError` where the name is taken."
     if f.__name__ in REWARD_FUNCS: raise ValueError(f"there is a reward function '{f.__name__}' already")
     REWARDS[f.__name__] = f; REWARD_FUNCS[f.__name__] = functools.partial(of_verdict, f)
     return f
@@ -128,7 +128,8 @@ def _statements(code: str) -> list[str]:
 def syntax(a: Answer) -> float:
     "1 if the program parses, else 0. Raises `ValueError` for a language without a checker."
     if a.language not in CHECKERS:
-        raise ValueError(f"{a.problem.id}: no checker for language '{a.language}'; known: {', '.join(CHECKERS)}. Register one with @checker('{a.language}')")
+        raise ValueError(f"{a.problem.id}: no checker for language '{a.language}'; known: {', '.join(CHECKERS)}. "
+                         f"Register one with @checker('{a.language}')")
     return float(a.code is not None and not CHECKERS[a.language](a.code, a.problem))
 
 # %% ../nbs/07_rewards.ipynb #add6b968
@@ -198,14 +199,15 @@ def _in_scopes(tree: ast.Module, code: str):
         for s in t.get_symbols():
             line, name = t.get_lineno(), s.get_name()
             if s.is_imported() and name not in names: yield line, "unused import"
-            elif t.get_type() == "function" and s.is_assigned() and s.is_local() and not (s.is_parameter() or s.is_referenced() or name.startswith("_")):
-                if t.get_name() not in ("lambda", "listcomp", "setcomp", "dictcomp", "genexpr"): yield line, "unused variable"
+            elif t.get_type() == "function" and s.is_assigned() and s.is_local():
+                used = s.is_parameter() or s.is_referenced() or name.startswith("_")
+                if not used and t.get_name() not in ("lambda", "listcomp", "setcomp", "dictcomp", "genexpr"): yield line, "unused variable"
             if hasattr(builtins, name) and not name.startswith("_") and (s.is_parameter() or s.is_assigned()) and name not in _SITE:
                 yield line, "hides a built-in"
 
 @reward_func
 def quality(a: Answer) -> float | None:
-    "1 for a right program without findings, a fifth less for each kind of finding; 0 for a wrong one; None for other languages than Python."
+    "1 for a right program without findings, a fifth less for each kind of finding; 0 for a wrong one; None where it is not Python."
     if a.language != "python": return None
     return max(0.0, 1 - len(findings(a.code)) / 5) if a.clean else 0.0
 
@@ -285,9 +287,11 @@ def total(
 def check_names(names: list[str], weights: list[float] | None, verifier) -> None:
     "Raises `ValueError` naming what does not fit, before anything is sampled."
     if not names or len(set(names)) < len(names): raise ValueError(f"rewards {names}: name at least one reward function, and none twice")
-    if unknown := [n for n in names if n not in REWARD_FUNCS]: raise ValueError(f"there is no reward '{unknown[0]}'; known: {', '.join(REWARD_FUNCS)}")
+    if unknown := [n for n in names if n not in REWARD_FUNCS]:
+        raise ValueError(f"there is no reward '{unknown[0]}'; known: {', '.join(REWARD_FUNCS)}")
     if weights is not None and len(weights) != len(names):
-        raise ValueError(f"{len(names)} reward functions ({', '.join(names)}) and {len(weights)} reward_weights; give one weight each, or none")
+        raise ValueError(f"{len(names)} reward functions ({', '.join(names)}) and {len(weights)} reward_weights; "
+                         "give one weight each, or none")
     if verifier is None and (need := [n for n in names if n in REWARDS or n in ("quality", "performance")]):
         raise ValueError(f"the reward '{need[0]}' needs a verifier")
     if "performance" in names and not hasattr(verifier, "slowdown"):

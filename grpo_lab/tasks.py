@@ -82,7 +82,7 @@ def read_source(
     return [_starter_problem(text[h.start():end], int(h[1]), topic) for h, end in zip(heads, ends)]
 
 def _starter_problem(block: str, difficulty: int, topic: str) -> Problem:
-    "One problem: comments are the question, asserts the tests (the first is shown; those below `# timed` only measure time), the rest is the reference."
+    "One problem: comments ask, asserts test (the first is shown; those below `# timed` only measure time), the rest is the reference."
     lines = block.splitlines(); n = next(i for i, l in enumerate(lines) if not l.startswith("#:"))
     text, code = " ".join(l[2:].strip() for l in lines[:n])[2:].strip(), "\n".join(lines[n:])
     tree = ast.parse(code); source = lambda node: ast.get_source_segment(code, node)
@@ -208,16 +208,18 @@ def _rows(file: Path, fields: tuple[str, ...]) -> list[dict]:
             try: rows += [json.loads(line)] if line.strip() else []
             except json.JSONDecodeError as e: raise ValueError(f"{file}, line {n}: not valid JSON ({e.msg}); mend or delete the line") from None
     for n, r in enumerate(rows, 1):
-        if lack := [f for f in fields if f not in r]: raise ValueError(f"{file}, row {n}: no field '{lack[0]}'; is this the file that the setting data should name?")
+        if lack := [f for f in fields if f not in r]:
+            raise ValueError(f"{file}, row {n}: no field '{lack[0]}'; is this the file that the setting data should name?")
     return rows
 
-add_task(Task("humaneval", load_humaneval, 
-              functools.partial(code_messages, system="You are a Python programmer. Complete the function: answer with the whole function in a ```python block."),
-              "tests_partial", "HumanEval: 164 functions from signature and docstring (evaluation only)"));
+_COMPLETE = "You are a Python programmer. Complete the function: answer with the whole function in a ```python block."
+add_task(Task("humaneval", load_humaneval, functools.partial(code_messages, system=_COMPLETE), "tests_partial",
+              "HumanEval: 164 functions from signature and docstring (evaluation only)"));
 
 # %% ../nbs/04_tasks.ipynb #6fa0feaf
-MBPP_SPLITS = {"prompt": range(1, 11), "test": range(11, 511), "validation": range(511, 601), "train": range(601, 975)}   # by task_id, both ends
-MBPP_FILES = {"full": ("mbpp.jsonl", "mbpp-full.jsonl"), "sanitized": ("sanitized-mbpp.json", "sanitized-mbpp.jsonl", "mbpp-sanitized.jsonl")}
+MBPP_SPLITS = {"prompt": range(1, 11), "test": range(11, 511), "validation": range(511, 601), "train": range(601, 975)}   # by task_id
+MBPP_FILES = {"full": ("mbpp.jsonl", "mbpp-full.jsonl"),
+              "sanitized": ("sanitized-mbpp.json", "sanitized-mbpp.jsonl", "mbpp-sanitized.jsonl")}
 
 def fetch_mbpp(subset: str = "full") -> Path:
     "MBPP through `datasets`, kept as JSONL in the user's cache. Raises `FileNotFoundError` with the two ways to get it."
@@ -229,8 +231,10 @@ def fetch_mbpp(subset: str = "full") -> Path:
         import datasets
         found = datasets.load_dataset("google-research-datasets/mbpp", subset)
     except Exception as e:
-        raise FileNotFoundError(f"mbpp: {str(e).splitlines()[0]}. Two ways to get it: connect once to a model hub (HF_ENDPOINT) and run again, or download {MBPP_FILES[subset][0]} from "
-                                "github.com/google-research/google-research/tree/master/mbpp and name it: --set data=PATH (the file or its folder)") from None
+        why, file = str(e).splitlines()[0], MBPP_FILES[subset][0]
+        raise FileNotFoundError(f"mbpp: {why}. Two ways to get it: connect once to a model hub (HF_ENDPOINT) and run again, "
+                                f"or download {file} from github.com/google-research/google-research/tree/master/mbpp "
+                                "and name it: --set data=PATH (the file or its folder)") from None
     return write_jsonl(out, sorted((dict(r) for part in found.values() for r in part), key=lambda r: r["task_id"]))
 
 def _hub_answers(seconds: float = 4.0) -> bool:
@@ -255,11 +259,12 @@ def _mbpp_problem(r: dict) -> Problem:
     kind = next(k for k, numbers in MBPP_SPLITS.items() if n in numbers)
     setup = (r.get("test_setup_code") or "\n".join(r.get("test_imports") or [])).replace("\r\n", "\n")
     spec = {"shown": tests, "setup": setup, "topic": "mbpp", "kind": kind, "challenge": list(r.get("challenge_test_list") or [])}
-    return Problem(id=f"mbpp/{n}", task="mbpp", family="mbpp", prompt=asked(r.get("text") or r["prompt"], tests), entry_point=entry_point(code, tests),
-                   reference=code.rstrip() + "\n", tests=tests, spec=spec, split="train" if kind in ("train", "prompt") else "heldout")
+    return Problem(id=f"mbpp/{n}", task="mbpp", family="mbpp", prompt=asked(r.get("text") or r["prompt"], tests),
+                   entry_point=entry_point(code, tests), reference=code.rstrip() + "\n", tests=tests, spec=spec,
+                   split="train" if kind in ("train", "prompt") else "heldout")
 
 def load_mbpp(
-    split: str | None = None,              # train, heldout (= test), or by the paper's names: test, validation, prompt; None: train and heldout
+    split: str | None = None,              # train, heldout (= test), or the paper's test, validation, prompt; None: train and heldout
     folder: str | Path | None = None,      # prepared files, MBPP's own file, or a folder with it; None: through `datasets`
     subset: str = "full",                  # full or sanitized
 ) -> list[Problem]:
