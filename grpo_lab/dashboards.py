@@ -326,7 +326,7 @@ def completions_board(view: View) -> Board:
             if fresh and at: c.value = at[i]
         update()
     pages.on_pick, pages.on_sort = show, update; filters["stage"].options = [("all", ANY), *((step_label(v), v) for v in choices(view.df, "stage"))]; filters["stage"].value = (choices(view.df, "stage") or [ANY])[-1]   # begin where the run ended
-    refresh(); watch((*filters.values(), find, where), update); watch((left, right), compare); watch((rule,), paint); draw.on_click(draw_it)
+    refresh(); views.read_ahead(view.rows); watch((*filters.values(), find, where), update); watch((left, right), compare); watch((rule,), paint); draw.on_click(draw_it)
     box = W.VBox([_html(views.CSS), W.HBox([*list(filters.values())[:4]]), W.HBox([*list(filters.values())[4:], find, where]), pages.widget, beside(text, W.VBox([W.HBox([draw, rule]), image])), _html(page("<h4>Two steps side by side</h4>")), W.HBox([left, right]), both])
     return Board(box, {**filters, "search": find, "in": where, "grid": pages.grid, "where": pages.where, "text": text, "draw": draw, "rule": rule, "image": image, "left": left, "right": right, "both": both, "state": state}, refresh)
 
