@@ -8,7 +8,7 @@ __all__ = ['MAX_RUN', 'CODE', 'NOTES', 'WRITE', 'JUDGE', 'examples', 'shown_test
            'shape', 'tidy', 'Flow', 'interpret', 'WorkflowRun', 'call_seed', 'Memo', 'execute_pairs', 'drive',
            'execute', 'score_runs', 'generate_rows', 'LocalModel', 'EndpointModel']
 
-# %% ../nbs/35_operators.ipynb #c13cda7e
+# %% ../nbs/35_operators.ipynb #2b8926f6
 import ast, functools, json, math, os, re, time, warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from .tasks import messages as messages_of
 from .verify import _unfinished
 from .workflows import METHOD_OF, Workflow, as_workflow, workflow_id
 
-# %% ../nbs/35_operators.ipynb #01417ce6
+# %% ../nbs/35_operators.ipynb #2f6eea49
 def _tree(code: str) -> ast.Module | None:
     "Syntax tree of a model's code, or None."
     try:
@@ -55,7 +55,7 @@ def examples(problem: Problem) -> list[str]:
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError): continue
     return list(out)
 
-# %% ../nbs/35_operators.ipynb #9c48f690
+# %% ../nbs/35_operators.ipynb #53143970
 def shown_tests(problem: Problem) -> list[str]:
     "The asserts that the question shows, or else its examples, or else that the function is there."
     return list(problem.spec.get("shown") or examples(problem) or [f"assert callable({problem.entry_point})"])
@@ -66,7 +66,7 @@ def shown_problem(problem: Problem) -> Problem:
     known = {k: getattr(problem, k) for k in ("id", "task", "family", "prompt", "entry_point")}
     return Problem(**known, reference="", tests=shown_tests(problem), spec=spec)
 
-# %% ../nbs/35_operators.ipynb #637d1967
+# %% ../nbs/35_operators.ipynb #150a17fa
 MAX_RUN = 400           # steps that one workflow may take, whatever its loops
 CODE, NOTES = 4000, 800 # characters of a program, and of notes, that go into a prompt
 
@@ -106,7 +106,7 @@ class ScriptedModel(WorkflowModel):
         self.batches.append(len(requests))
         return [ModelAnswer(text, tokens=1 + len(text) // 4) for m, s in zip(requests, seeds) for text in [self.answer(m, s)]]
 
-# %% ../nbs/35_operators.ipynb #63383de7
+# %% ../nbs/35_operators.ipynb #81aa0e27
 class _Wait:
     "What a flow waits for: `kind` is 'model' (what: chat messages) or 'test' (what: a program)."
     def __init__(self, kind: str, what: Any): self.kind, self.what = kind, what
@@ -152,7 +152,7 @@ class FlowState:
             if v.status in ("timeout", "memory"): self.certain = False
         return self.verdict
 
-# %% ../nbs/35_operators.ipynb #f5e97f0c
+# %% ../nbs/35_operators.ipynb #ae7cfc32
 def outcome(verdict: Verdict) -> str:
     "What the shown test found, in the judge's words."
     if verdict.clean: return "It passes the example."
@@ -182,7 +182,7 @@ class Prompts(FlowState):
 
     def program_in(self, text: str) -> str | None: return extract_code(text, self.problem.spec.get("language", "python"), self.problem.entry_point)
 
-# %% ../nbs/35_operators.ipynb #7283edb9
+# %% ../nbs/35_operators.ipynb #c1d5dad3
 WRITE = "Write the whole corrected function in a ```python block."
 JUDGE = "Say in two sentences what is wrong with this program and how to mend it. Write no program."
 
@@ -213,7 +213,7 @@ class Writing(Prompts):
             if (await self.run()).status == "ok": return
             chat = self.about(outcome(self.verdict), instruction, WRITE)
 
-# %% ../nbs/35_operators.ipynb #c3417bad
+# %% ../nbs/35_operators.ipynb #5e7be214
 @functools.lru_cache(4096)
 def shape(code: str) -> str:
     "What two programs have in common that differ in layout, comments and docstrings only."
@@ -236,7 +236,7 @@ def tidy(code: str, entry_point: str) -> str:
     except RecursionError: return code
     return text + (f"\n{entry_point} = {names[0]}" if entry_point not in names and len(names) == 1 else "")
 
-# %% ../nbs/35_operators.ipynb #96390954
+# %% ../nbs/35_operators.ipynb #c60b3a58
 class Flow(Writing):
     "Adds choosing, testing, tidying: the `self` of a printed workflow."
     async def test(self) -> None:
@@ -268,7 +268,7 @@ class Flow(Writing):
         if new != self.solution: self.adopt(new, "Format")
         self.log.append("Format: " + ("changed" if new == self.candidates[-1] else "nothing to do"))
 
-# %% ../nbs/35_operators.ipynb #28e98e3e
+# %% ../nbs/35_operators.ipynb #4eb72ecf
 async def interpret(flow: Flow, steps: Sequence) -> None:
     "Run steps on a flow. Raises `OverBudget`, `NoAnswer`, and what a step that is none raises."
     for s in steps:
@@ -281,7 +281,7 @@ async def interpret(flow: Flow, steps: Sequence) -> None:
             if {"passed": flow.passed, "failed": flow.failed, "no_code": not flow.solution}[s.condition]: await interpret(flow, s.body)
         else: await getattr(flow, METHOD_OF[s.op])(**{k: getattr(s, k) for k in type(s).model_fields if k != "op"})
 
-# %% ../nbs/35_operators.ipynb #b247f147
+# %% ../nbs/35_operators.ipynb #14b90a27
 class WorkflowRun(Record):
     "What became of one workflow on one problem."
     workflow_id: str                 # empty: it could not be read
@@ -315,7 +315,7 @@ class _Live:
         return WorkflowRun(workflow_id=self.wid, problem_id=problem_id, seed=seed, code=code, status=self.status, passed_shown=passed,
                            calls=f.calls, tokens=f.tokens, seconds=round(f.seconds, 4), log=f.log[:100], error=self.error)
 
-# %% ../nbs/35_operators.ipynb #68791bd3
+# %% ../nbs/35_operators.ipynb #52d7c850
 def _serve_tests(verifier, live: list[_Live]) -> None:
     "Judge what flows want tested, together; a test that cannot be judged concerns its own flow only."
     items = [(l.flow.problem, l.waits.what) for l in live]
@@ -331,7 +331,7 @@ def call_seed(seed: int, problem_id: str, call: int) -> int:
     "Seed of a workflow's call number `call`: the same for all workflows, so that parent and child share what they have in common."
     return int(digest(str(seed), problem_id, str(call))[:7], 16)
 
-# %% ../nbs/35_operators.ipynb #02d8975a
+# %% ../nbs/35_operators.ipynb #da7ff191
 class Memo:
     "Results by content key, in memory and in an append-only JSONL file; a line that a kill cut off is skipped."
     def __init__(self, file: str | os.PathLike | None = None):
@@ -364,7 +364,7 @@ def _serve_model(model: WorkflowModel, memo: Memo, live: Sequence[_Live], seeds:
         memo.put({k: vars(a) for k, a in answers.items() if not a.error})
     for l, k in zip(live, keys): l.go_on(answers.get(k) or ModelAnswer(**memo.get(k)))
 
-# %% ../nbs/35_operators.ipynb #cd481043
+# %% ../nbs/35_operators.ipynb #d88ca089
 def _open(workflow: Any, problem: Problem, budget: CallBudget, messages) -> _Live | str:
     "A flow ready to run, or why the workflow cannot be read."
     if not problem.tests or not all(isinstance(t, str) for t in problem.tests):
@@ -405,7 +405,7 @@ def execute_pairs(
     for k, run in drive(live, model, verifier, memo, temperature, max_completion_length): out[k] = run; tick(keys.count(k))
     return [out[k] for k in keys]
 
-# %% ../nbs/35_operators.ipynb #43de2fd4
+# %% ../nbs/35_operators.ipynb #14605efe
 def drive(
     live: dict[str, tuple[_Live, int]],     # flows and their seeds, by content key
     model: WorkflowModel, verifier, memo: Memo, temperature: float, max_completion_length: int,
@@ -443,7 +443,7 @@ def score_runs(
     known = {p.id: p for p in problems}
     return verifier.verify([(known[r.problem_id], r.code) for r in runs])
 
-# %% ../nbs/35_operators.ipynb #0b69aa4c
+# %% ../nbs/35_operators.ipynb #e87cbcba
 class _Draws:
     "A logits processor that leaves one token a row, drawn by the row's own numbers."
     def __init__(self, seeds: list[int], width: int, steps: int, temperature: float, top_p: float):
@@ -474,16 +474,17 @@ def generate_rows(
     ends = [next((i for i, x in enumerate(row) if x in eos), None) for row in made]
     return [Sample(row if e is None else row[:e + 1], finish_reason="length" if e is None else "stop") for row, e in zip(made, ends)]
 
-# %% ../nbs/35_operators.ipynb #a5b0120a
+# %% ../nbs/35_operators.ipynb #4f779e51
 class LocalModel(WorkflowModel):
     "A model in this process. Its weights are read when it is made: after training, make another, with another name."
     def __init__(self, model, tokenizer, name: str, batch_size: int = 32, top_p: float = 1.0,
-                 sampler: Literal["auto", "lab", "generate"] = "auto"):
+                 sampler: Literal["auto", "lab", "generate"] = "auto",
+                 dtype=None):                # torch dtype of the lab's sampler; float32: no rounding depends on the batch; None: the fastest
         from grpo_lab.rollout import LabSampler, eos_ids, supported
         self.model, self.tokenizer, self.name, self.batch_size, self.top_p = model, tokenizer, name, batch_size, top_p
         self.eos = eos_ids(model, tokenizer)
         lab = sampler == "lab" or sampler == "auto" and not next(model.parameters()).is_cuda and not supported(model)
-        self.lab, self.most = LabSampler(model) if lab else None, getattr(model.config, "max_position_embeddings", None) or math.inf
+        self.lab, self.most = LabSampler(model, dtype) if lab else None, getattr(model.config, "max_position_embeddings", None) or math.inf
 
     def generate(self, requests, temperature, max_completion_length, seeds):
         from grpo_lab.rollout import encode, sample_ids
@@ -498,7 +499,7 @@ class LocalModel(WorkflowModel):
                 out[i] = ModelAnswer(self.tokenizer.decode(g.token_ids, skip_special_tokens=True), len(g.token_ids), g.finish_reason)
         return [out[i] for i in range(len(ids))]
 
-# %% ../nbs/35_operators.ipynb #add9260d
+# %% ../nbs/35_operators.ipynb #03a17cb2
 class EndpointModel(WorkflowModel):
     "A model behind an OpenAI-compatible server."
     def __init__(self, cfg, journal: str | os.PathLike | None = None):    # cfg: `Settings().teacher` with base_url and model

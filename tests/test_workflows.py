@@ -92,6 +92,12 @@ def hidden(problem):
     return [t for a in problem.tests if a not in shown for t in (a, a.removeprefix("assert ").split(" == ")[0])]
 
 
+def strings(x):
+    "Every text in plain data, one below the other."
+    if isinstance(x, dict): return "\n".join(map(strings, [*x, *x.values()]))
+    return "\n".join(map(strings, x)) if isinstance(x, (list, tuple)) else str(x)
+
+
 def check_prompts(model):
     "No prompt holds a hidden test; the shown ones are there, so that looking for them proves something."
     text = "\n".join(m["content"] for chat in model.prompts for m in chat)
@@ -109,16 +115,17 @@ def test_what_the_sandbox_says_while_a_workflow_runs_comes_from_the_shown_test_o
     every = Workflow(steps=[Programmer(), Test(), Review(instruction="Why?"), Revise(), Test(), CustomCodeGenerate(), Test(), ScEnsemble(by="model"), Format(), Revise()])
     model = Watched(wrong); runs = execute(every, PROBLEMS, model, Spy(), CallBudget(calls=20))
     assert all(r.status == "ok" and any("It fails" in line for line in r.log) for r in runs)
-    for problem, _ in asked: assert problem.tests == problem.tests[:1] and problem.reference == "" and not [t for p in PROBLEMS for t in hidden(p) if t in problem.model_dump_json()]
+    for problem, _ in asked: assert problem.tests == problem.tests[:1] and problem.reference == "" and not [t for p in PROBLEMS for t in hidden(p) if t in strings(problem.model_dump())]
     check_prompts(model)
     assert any("It fails" in m["content"] for chat in model.prompts for m in chat), "the shown failure is told"
-    assert not [t for r in runs for p in PROBLEMS for t in hidden(p) if t in r.model_dump_json()]
+    assert not [t for r in runs for p in PROBLEMS for t in hidden(p) if t in strings(r.model_dump())]
 
 
 def test_nothing_that_a_flow_holds_leads_to_a_hidden_test():
     for p in load_problems("starter"):
-        seen = shown_problem(p).model_dump_json()
-        assert not [t for t in p.tests if t not in p.prompt and t in seen] and p.reference.strip() not in seen
+        seen = strings([shown_problem(p).model_dump(), {k: v for k, v in vars(Flow(p, CallBudget())).items() if k != "problem"}])
+        timed = p.spec.get("timed", [])
+        assert not [t for t in [*p.tests, *timed] if t not in p.prompt and t in seen] and p.reference.strip() not in seen and p.prompt in seen
         assert shown_tests(p) == p.tests[:1]
 
 
@@ -155,7 +162,10 @@ def test_the_same_seed_gives_the_same_in_whatever_company(judge):
     shuffled = plain(execute_pairs([pairs[i] for i in order], ScriptedModel(erratic), judge))
     assert [shuffled[order.index(i)] for i in range(40)] == once
     assert [plain(execute_pairs([pair], ScriptedModel(erratic), judge))[0] for pair in pairs] == once
-    assert plain(execute_pairs(pairs, ScriptedModel(erratic), judge, seed=1)) != once
+    other = execute_pairs(pairs, ScriptedModel(erratic), judge, seed=1)
+    assert [r.code for r in other] != [r.code for r in once] and {r.seed for r in other} == {1}
+    each = execute_pairs(pairs, ScriptedModel(erratic), judge, seed=[i % 2 for i in range(40)])
+    assert plain(each) == [(plain(other) if i % 2 else once)[i] for i in range(40)], "a seed of its own for each pair"
 
 
 def test_parent_and_child_begin_with_the_same_answers(judge):
@@ -164,6 +174,13 @@ def test_parent_and_child_begin_with_the_same_answers(judge):
     a = execute(parent, PROBLEMS, model, judge, memo=memo); first = len(model.prompts); b = execute(child, PROBLEMS, model, judge, memo=memo)
     assert first == 4 and all(len(chat) == 4 for chat in model.prompts[4:]), "only what the child adds is asked"
     assert all(y.code == x.code and y.calls == 1 for x, y in zip(a, b) if x.passed_shown)
+
+
+def test_every_call_has_a_seed_of_its_own():
+    seen = []
+    w = Workflow(steps=[Loop(times=4, body=[CustomCodeGenerate()])])
+    execute(w, PROBLEMS, ScriptedModel(lambda chat, seed: seen.append((chat[1]["content"], seed)) or ""), Pretend())
+    assert len(seen) == len(set(seen)) == len({seed for _, seed in seen}) == 16
 
 
 def test_loops_that_call_nobody_end_too():
