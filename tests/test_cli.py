@@ -42,6 +42,19 @@ def test_light_commands_import_nothing_heavy(argv):
     assert "HEAVY []" in out, out[-300:]
 
 
+TENSORS = {"advantages", "objectives", "rollout", "logprobs", "grpo", "trajectories", "masked_lm", "denoising", "estimators", "coupled"}
+
+
+def test_chapters_that_are_not_about_tensors_import_nothing_heavy():
+    "So a notebook that only reads, judges or draws starts at once."
+    chapters = sorted({f.stem for f in Path(cli.__file__).parent.glob("*.py")} - TENSORS - {"__init__", "_modidx"})
+    code = (f"import sys, importlib\nfor c in {chapters!r}:\n    importlib.import_module('grpo_lab.' + c)\n"
+            "    heavy = [m for m in ('torch', 'transformers', 'trl', 'datasets', 'pandas', 'matplotlib', 'numpy') if m in sys.modules]\n"
+            "    if heavy: sys.exit(f'{c} imports {heavy}')\nprint('LIGHT')")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.endswith("LIGHT\n"), done.stderr[-500:]
+
+
 def test_settings_are_listed(capsys):
     assert cli.main(["run", "--settings", "--json"]) == 0
     rows = {r["setting"]: r for r in json.loads(capsys.readouterr().out)}
