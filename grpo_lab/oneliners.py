@@ -4,14 +4,16 @@
 
 # %% auto #0
 __all__ = ['ENDS', 'NUMBERS', 'EACH', 'WHICH', 'one_line', 'question', 'make_oneliners', 'careless', 'corpus', 'words',
-           'oneliner_tokenizer']
+           'oneliner_tokenizer', 'pretrain_oneliners']
 
-# %% ../nbs/38_oneliners.ipynb #c60f4a30
+# %% ../nbs/38_oneliners.ipynb #dc82754c
 import functools, itertools, random
+from pathlib import Path
 from typing import Any
+from .config import Settings
 from .records import Problem
 
-# %% ../nbs/38_oneliners.ipynb #fb8d6810
+# %% ../nbs/38_oneliners.ipynb #8356e02e
 ENDS = {   # what is wanted: phrase -> right, and wrong ones
     "the sum of": ("sum", "len"), "the largest of": ("max", "min"), "the smallest of": ("min", "max"),
     "the number of": ("len", "sum"), "in order": ("sorted", "list")}
@@ -33,7 +35,7 @@ def _which() -> dict[str, tuple[str, ...]]:
 
 EACH, WHICH = _each(), _which()
 
-# %% ../nbs/38_oneliners.ipynb #828c46d1
+# %% ../nbs/38_oneliners.ipynb #6a2e1bc5
 def one_line(end: str, each: str, which: str) -> str:
     "The program of three pieces of Python."
     return f"def f ( x ) : return {end} ( [ {each} for v in x {'if ' + which + ' ' if which else ''}] )"
@@ -42,7 +44,7 @@ def question(end: str, each: str, which: str) -> str:
     "The sentence of three phrases."
     return " ".join(filter(None, (end, each, which)))
 
-# %% ../nbs/38_oneliners.ipynb #002d7375
+# %% ../nbs/38_oneliners.ipynb #9bcfda2e
 def _value(code: str, x: list[int]):
     "What a program of ours gives for a list; None where it raises. For programs made here, never for a model's."
     space: dict[str, Any] = {}; exec(code, space)
@@ -59,7 +61,7 @@ def _tests(pieces: tuple[tuple[str, ...], ...], rng: random.Random, n: int = 6, 
         if not left and len(out) >= n: return out
     return None
 
-# %% ../nbs/38_oneliners.ipynb #8d5c9a4e
+# %% ../nbs/38_oneliners.ipynb #1779b171
 def _kind(*phrases: str) -> str:
     return " ".join(w for p in phrases for w in p.split() if not w.isdigit())
 
@@ -75,7 +77,7 @@ def make_oneliners(seed: int = 0, share: float = 0.2) -> tuple[Problem, ...]:   
     made = [p.model_copy(update={"split": "heldout" if p.spec["kind"] in held else "train"}) for p in found]
     return tuple(sorted(made, key=lambda p: p.split == "heldout"))
 
-# %% ../nbs/38_oneliners.ipynb #964c0294
+# %% ../nbs/38_oneliners.ipynb #eb44a346
 def careless(problem: Problem, rng: random.Random, right: float = 0.55) -> str:
     "A program as somebody careless would write it."
     return one_line(*[p[0] if len(p) == 1 or rng.random() < right else rng.choice(p[1:]) for p in problem.spec["pieces"]])
@@ -89,7 +91,7 @@ def corpus(
     rng = random.Random(seed)
     return [{"prompt": p.prompt, "completion": careless(p, rng, right), "problem_id": p.id} for p in (rng.choice(problems) for _ in range(rows))]
 
-# %% ../nbs/38_oneliners.ipynb #0aa7dc89
+# %% ../nbs/38_oneliners.ipynb #cb19f233
 def words() -> list[str]:
     "Every word of the questions and programs, sorted."
     texts = [*ENDS, *EACH, *WHICH, *(one_line(*p) for part in itertools.product(ENDS.values(), EACH.values(), WHICH.values()) for p in zip(*(v[:1] for v in part)))]
@@ -105,3 +107,18 @@ def oneliner_tokenizer():
     tok = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", eos_token="<end>", pad_token="<end>", mask_token="<mask>", padding_side="left", clean_up_tokenization_spaces=False)
     tok.chat_template = "{% for m in messages %}{{ m['content'] }} {% endfor %}{% if add_generation_prompt %}->{% endif %}"
     return tok
+
+# %% ../nbs/38_oneliners.ipynb #1d511bea
+def pretrain_oneliners(
+    settings: Settings,        # diffusion: steps, learning rate, rows a step, canvas
+    out: str | Path,           # models/<step>: merged/ is written here
+    seed: int = 0,
+    rows: int = 6000,          # of the corpus
+    hidden_size: int = 64, layers: int = 2, heads: int = 4, **more,   # log, callbacks: as in `train_diffusion_sft`
+) -> dict:                     # as `train_diffusion_sft`; also parameters
+    "A small model trained on the corpus of the training problems."
+    from grpo_lab.denoising import train_diffusion_sft
+    from grpo_lab.masked_lm import tiny_masked_lm
+    train = [p for p in make_oneliners() if p.split == "train"]; tok = oneliner_tokenizer(); model = tiny_masked_lm(tok, hidden_size, layers, heads, seed)
+    data = [{"prompt": [{"role": "user", "content": r["prompt"]}], "completion": r["completion"]} for r in corpus(train, rows, seed)]
+    return {"parameters": model.num_parameters(), **train_diffusion_sft(settings, settings.diffusion, data, model, tok, out, seed=seed, **more)}
