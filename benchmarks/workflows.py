@@ -3,6 +3,7 @@
     python benchmarks/workflows.py                          # SmolLM2-135M, starter problems, 3 seeds (about an hour on 2 cores)
     python benchmarks/workflows.py --reuse                  # go on where it was stopped, or only write the table again
     python benchmarks/workflows.py --task humaneval --model FOLDER --name qwen     # another model, other problems; by hand, or on a GPU
+    python benchmarks/workflows.py --simulate --out benchmarks/results/workflows_simulated.json                # no model, no sandbox: many seeds in minutes (below)
     python benchmarks/workflows.py --seeds 0 --budget 60 --validation 3 --test 3 --steps 1 --out /dev/null      # does it work? (minutes)
 
 Arms: single (one call a problem); best_of (as many calls as a workflow may make: the first program that passes the shown test); random (random workflows, the best on the validation problems is kept);
@@ -14,10 +15,14 @@ What training costs is not in calls; its seconds stand beside. single makes one 
 
 A workflow sees the shown test of a problem; what is counted is all tests, hidden ones included, on problems that no search has seen. Intervals: bootstrap over test problems and seeds together. Nothing was tuned on the test problems.
 
+--simulate compares the arms where noise can be averaged away. The executor is a script: every problem has a chance of a right answer (beta distributed, mean 0.4, about what SmolLM2-135M does on easy starter problems), a tenth less with an instruction, 0.6 of it when the model is shown its own wrong program;
+8 in 100 answers are wrong and pass the shown test. Workflows, search, trajectories and training are the real ones; the policy is a random Llama of 2 layers that learns from scratch. What these figures say is how well the search searches, not what any language model can do.
+
 Every cell (arm, seed) writes outputs/workflows/<name>/<seed>/<arm>.json last. Writes benchmarks/results/workflows.json.
 """
 import argparse
 import json
+import random
 import shutil
 import statistics
 import sys
@@ -57,7 +62,8 @@ class Bench:
         self.task, self.validation, self.test = chosen(self.settings, args)
         self.folder = Path(args.outputs) / args.name
         self.tokenizer, self.source = student.load_tokenizer(self.settings), student.weights_path(self.settings)
-        self.base = student.load_model(self.settings, self.source)
+        self.fresh = lambda: student.load_model(self.settings, self.source)
+        self.base = self.fresh()
         self.executor = LocalModel(self.base, self.tokenizer, args.name, batch_size=64)
         self.verifier, self.memo = open_verifier(self.settings, cache_dir=self.folder), Memo(self.folder / "memo.jsonl")
 
@@ -102,15 +108,14 @@ class Bench:
 
     def learned(self, seed):
         "A policy trained on the tree of `mcts`, as a proposer, and what training did."
-        from grpo_lab import student
         from grpo_lab.runs import seed_everything
         from grpo_lab.search import search_trajectories
         from grpo_lab.workflow_loop import PriorProposals, train_policy
         rows = search_trajectories([self.folder / str(seed) / "mcts"], self.validation, self.cfg)
         seed_everything(seed, self.settings.threads)
-        policy, began = student.load_model(self.settings, self.source), time.time()
+        policy, began = self.fresh(), time.time()
         got = train_policy(self.settings, rows, policy, self.tokenizer, seed=seed)
-        cost = {"train_seconds": time.time() - began, "train_cpu_seconds": None, "trajectories": len(rows), **{k: got[k] for k in ("steps", "groups", "zero_std", "before", "after")}}
+        cost = {"train_seconds": time.time() - began, "trajectories": len(rows), **{k: got[k] for k in ("steps", "groups", "zero_std", "before", "after")}}
         policy.eval()
         return PriorProposals(policy, self.base, self.tokenizer, self.validation, self.cfg.prior_scale, self.settings.grpo.max_completion_length), cost
 
@@ -133,6 +138,50 @@ class Bench:
                      "node_calls": [n.calls for n in tree.nodes], "edits": [n.modification for n in tree.nodes]}
         found = self.tested(workflow, seed, self.cfg.calls if arm == "single" else 1)
         return {"arm": arm, "seed": seed, **found, "search_calls": state["calls"], "workflow": to_python(workflow), **more, "seconds": time.time() - wall, "cpu_seconds": time.process_time() - cpu}
+
+
+class Simulated(Bench):
+    "The same with a scripted executor and judge."
+    def __init__(self, args):
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from grpo_lab.operators import Memo, ScriptedModel
+        from grpo_lab.student import quiet_libraries, tiny_model
+        quiet_libraries()
+        self.args, self.settings, self.verifier = args, settings_for(args), self
+        self.cfg, self.folder, self.memo = self.settings.search, Path(args.outputs) / args.name, Memo()
+        self.executor, self.chances = ScriptedModel(self.answer, "simulated"), {}
+        tiny_model(self.folder / "policy", hidden_size=64)
+        self.tokenizer, self.fresh = AutoTokenizer.from_pretrained(self.folder / "policy"), lambda: AutoModelForCausalLM.from_pretrained(self.folder / "policy")
+        self.base, self.task, self.test = self.fresh(), type("Task", (), {"messages": staticmethod(lambda p: [{"role": "system", "content": "Write a program."}, {"role": "user", "content": p.prompt}])}), self.made("test", args.test)
+
+    def made(self, name: str, n: int) -> list:
+        "n problems with chances."
+        from grpo_lab.records import Problem
+        rng = random.Random(name)
+        ids = [f"{name}-{i}" for i in range(n)]
+        self.chances |= {i: min(0.95, rng.betavariate(0.8, 1.2)) for i in ids}
+        return [Problem(id=i, task="starter", family="simulated", prompt=f"Problem {i} :", entry_point="f", reference="known", tests=["assert f()"], spec={"shown": ["assert f()"]}) for i in ids]
+
+    def answer(self, chat, seed):
+        "A program that says whether it is right."
+        name = chat[1]["content"].split()[1]
+        rng, chance = random.Random(f"{seed} {len(chat)} {len(chat[-1]['content'])}"), self.chances[name]
+        if "Write no program" in chat[-1]["content"]:
+            return "It is wrong."
+        chance *= 0.6 if len(chat) > 2 else 0.9 if len(chat[1]["content"].split()) > 3 else 1
+        u = rng.random()
+        kind = "right" if u < chance else "lucky" if u < chance + 0.08 else "broken" if u < chance + 0.3 else "wrong"
+        return "Sorry." if rng.random() < 0.03 else f"```python\ndef f():\n    return '{kind} {0 if kind == 'right' else rng.randint(0, 3)}'\n```"
+
+    def verify(self, items, progress=None):
+        "The judge: lucky programs pass the shown test only."
+        from grpo_lab.records import Verdict
+        good = [code is not None and ("right" in code or "lucky" in code and not p.reference) for p, code in items]
+        return [Verdict(status="no_code" if code is None else "runtime_error" if "broken" in code else "ok", passed=int(g), total=1) for g, (_, code) in zip(good, items)]
+
+    def cell(self, arm, seed):
+        self.validation = self.made(f"validation-{seed}", self.args.validation)
+        return super().cell(arm, seed)
 
 
 def summary(results: list[dict], draws: int = 2000) -> dict:
@@ -183,10 +232,13 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--children", type=int, default=2, help="workflows tried in a round (default: 2)")
     p.add_argument("--steps", type=int, default=12, help="optimiser steps of the training (default: 12)")
     p.add_argument("--set", action="append", dest="sets", default=[], metavar="NAME=VALUE", help="further settings")
+    p.add_argument("--simulate", action="store_true", help="a scripted executor; without further words 12 seeds, 100 test problems and a budget of 800 calls on 12 validation problems")
     p.add_argument("--reuse", action="store_true", help="keep what is done")
     p.add_argument("--note", default="", help="on the machine, for the results: what else ran")
     p.add_argument("--outputs", default=str(ROOT / "outputs" / "workflows"))
     p.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "workflows.json"))
+    if "--simulate" in (argv or sys.argv[1:]):
+        p.set_defaults(name="simulated", seeds=list(range(12)), budget=800, validation=12, test=100, children=1, steps=20, sets=["grpo.learning_rate=0.003"])
     args = p.parse_args(argv)
     from grpo_lab.records import atomic_write
     from grpo_lab.runs import git_state, machine, versions
@@ -200,7 +252,7 @@ def main(argv: list[str] | None = None) -> None:
             file = folder / str(seed) / f"{arm}.json"
             if not file.exists():
                 print(f"seed {seed}, {arm}", flush=True)
-                bench = bench or Bench(args)
+                bench = bench or (Simulated if args.simulate else Bench)(args)
                 atomic_write(file, json.dumps({**bench.cell(arm, seed), "settings": settings, **git_state()}, indent=1) + "\n")
             result = json.loads(file.read_text())
             if result["settings"] != json.loads(json.dumps(settings)):

@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['EDITING', 'budget_of', 'judged', 'outcome_of', 'workflow_evaluator', 'edit_messages', 'AskProposals', 'drawn_order',
-           'new_edits', 'program_logps', 'PriorProposals', 'split_groups', 'preference', 'train_policy',
+           'new_edits', 'standard', 'program_logps', 'PriorProposals', 'split_groups', 'preference', 'train_policy',
            'open_proposer', 'search_problems', 'compare_workflows', 'tree_table', 'tree_places', 'plot_tree',
            'node_html', 'show_tree']
 
-# %% ../nbs/37_workflow_loop.ipynb #6099b673
+# %% ../nbs/37_workflow_loop.ipynb #211197e0
 import json, math, random
 from pathlib import Path
 from typing import Any, Callable, Iterable, Sequence
@@ -18,7 +18,7 @@ from .records import Completion, Problem, Trajectory, Verdict, write_jsonl
 from .search import Evaluator, Node, Outcome, Proposer, Store, Tree, random_proposals, search_trajectories, workflow_question
 from .workflows import Workflow, apply_edit, describe, numbered, parse_edit, random_edit, to_python, workflow_id
 
-# %% ../nbs/37_workflow_loop.ipynb #aa0a9f1e
+# %% ../nbs/37_workflow_loop.ipynb #29e62e06
 def budget_of(cfg: Search) -> CallBudget: return CallBudget(cfg.calls, cfg.tokens, cfg.seconds)
 
 def judged(runs: list[WorkflowRun], problems: Iterable[Problem], verifier) -> list[Verdict]:
@@ -52,7 +52,7 @@ def workflow_evaluator(
         return [found[i * n:(i + 1) * n] for i in range(len(workflows))]
     return evaluate
 
-# %% ../nbs/37_workflow_loop.ipynb #d5eb17d4
+# %% ../nbs/37_workflow_loop.ipynb #f162925f
 EDITING = """You improve a small program that calls a language model to solve Python problems. Answer with ONE line that changes ONE thing:
 append N: STEP | insert N: STEP | replace N: STEP | delete N | loop N-M: TIMES until passed | if N-M: failed | instruct N: 'words for the model'
 N and M are step numbers. STEP is one of CustomCodeGenerate('words'), Custom('words'), Programmer(), Review(), Revise('words'), Test(), Format(), ScEnsemble(by='vote').
@@ -75,7 +75,7 @@ class AskProposals:
         self.calls += n
         return [a.text for a in self.model.generate([edit_messages(parent, tree, self.problems)] * n, *self.how, [seed * 1000 + i for i in range(n)])]
 
-# %% ../nbs/37_workflow_loop.ipynb #c5136b44
+# %% ../nbs/37_workflow_loop.ipynb #a7f12068
 def drawn_order(gains: Sequence[float], scale: float, rng: random.Random) -> list[int]:
     "All indices, drawn one after the other from softmax(scale * gains) without replacement."
     noise = [-math.log(-math.log(rng.uniform(1e-12, 1 - 1e-12))) for _ in gains]
@@ -90,10 +90,15 @@ def new_edits(parent: Node, tree: Tree, n: int, seed: int) -> list[tuple[str, st
         if len(found) == n: break
     return list(found.values())
 
-def program_logps(model, tokenizer, rows: Sequence[Trajectory], max_completion_length: int) -> list[float]:
-    "Log-probability of each row's program under a model."
+def standard(values: Sequence[float]) -> list[float]:
+    "In standard deviations from their mean; zeros where all are equal."
+    mean = sum(values) / len(values); sd = math.sqrt(sum((v - mean) ** 2 for v in values) / len(values))
+    return [(v - mean) / sd if sd > 1e-9 else 0.0 for v in values]
+
+def program_logps(model, tokenizer, rows: Sequence[Trajectory], max_completion_length: int, per_token: bool = False) -> list[float]:
+    "Log-probability of each row's program under a model, in nats: the sum over its tokens, or their mean."
     from grpo_lab.trajectories import encode_trajectories, score_trajectories
-    return [float(x.sum()) for x in score_trajectories(model, encode_trajectories(tokenizer, rows, max_completion_length), tokenizer.pad_token_id)]
+    return [float(x.mean() if per_token else x.sum()) for x in score_trajectories(model, encode_trajectories(tokenizer, rows, max_completion_length), tokenizer.pad_token_id)]
 
 class PriorProposals:
     "Random edits in the order of what a policy has learned. `calls` counts every program that one of the two models read."
@@ -101,18 +106,18 @@ class PriorProposals:
         self.models, self.tokenizer, self.problems, self.scale, self.most, self.calls = (policy, reference), tokenizer, {p.id: p for p in problems}, scale, max_completion_length, 0
 
     def gains(self, problem: Problem, programs: list[str]) -> list[float]:
-        "What the policy has learned about programs for a problem, in nats."
+        "What the policy has learned about programs for a problem, in nats a token."
         rows = [Trajectory(problem_id=problem.id, prompt=workflow_question(problem), code=c, reward=0.0, group_id="prior") for c in programs]
-        now, before = (program_logps(m, self.tokenizer, rows, self.most) for m in self.models); self.calls += 2 * len(rows)
+        now, before = (program_logps(m, self.tokenizer, rows, self.most, per_token=True) for m in self.models); self.calls += 2 * len(rows)
         return [a - b for a, b in zip(now, before)]
 
     def __call__(self, parent: Node, tree: Tree, n: int, seed: int) -> list[str]:
         edits = new_edits(parent, tree, n, seed)
         hard = [self.problems[f["problem_id"]] for f in parent.failures if f["problem_id"] in self.problems] or list(self.problems.values())
-        order = drawn_order(self.gains(hard[0], [code for _, code in edits]), self.scale, random.Random(seed)) if edits else []
+        order = drawn_order(standard(self.gains(hard[0], [code for _, code in edits])), self.scale, random.Random(seed)) if edits else []
         return [edits[i][0] for i in order]
 
-# %% ../nbs/37_workflow_loop.ipynb #c5dadc4a
+# %% ../nbs/37_workflow_loop.ipynb #b68e6ba8
 def split_groups(rows: Sequence[Trajectory], every: int = 4) -> tuple[list[Trajectory], list[Trajectory]]:
     "Training rows, and those of every fourth problem, which are only measured; few problems are all trained on."
     order = list(dict.fromkeys(r.group_id for r in rows)); out = set(order[every - 1::every])
@@ -139,7 +144,7 @@ def train_policy(
     before = look(); got = train_trajectories(settings, trained, model, tokenizer, out, source, seed=seed, **more); after = look()
     return {**got, "before": before, "after": after}
 
-# %% ../nbs/37_workflow_loop.ipynb #25b1c4c3
+# %% ../nbs/37_workflow_loop.ipynb #e59e3c2b
 def open_proposer(
     settings: Settings, problems: Sequence[Problem],
     policy: str | Path | None = None,        # merged folder of a trained policy; None: there is none yet
@@ -173,7 +178,7 @@ def compare_workflows(
     row = lambda name, p, r, v: ledger_row(p, Completion(problem_id=p.id, group_id=f"{stage}/{name}/{p.id}", sample=0, text="\n".join(r.log), code=r.code, tokens=r.tokens), v, model=name, reward=float(v.clean))
     return [row(name, p, r, v) for name, (_, p), r, v in zip(names, pairs, runs, judged(runs, problems, verifier))]
 
-# %% ../nbs/37_workflow_loop.ipynb #2f26c99d
+# %% ../nbs/37_workflow_loop.ipynb #3eac3ad4
 def tree_table(tree: Tree):    # -> pandas.DataFrame, one row a node
     "The numbers of a search."
     import pandas as pd
@@ -192,7 +197,7 @@ def tree_places(tree: Tree) -> dict[int, tuple[float, int]]:    # node -> (acros
     if len(tree): put(0, 0)
     return places
 
-# %% ../nbs/37_workflow_loop.ipynb #bfc1fc3f
+# %% ../nbs/37_workflow_loop.ipynb #173e2937
 def plot_tree(tree: Tree, dark: bool = False):      # -> Figure
     "The tree of a search; its numbers are in `tree_table`."
     from grpo_lab import plots
@@ -216,7 +221,7 @@ def _draw_tree(ax, tree: Tree, places: dict) -> None:
     ax.set_axis_off(); ax.margins(.08, .18)
     plots._title(ax, f"Best of {len(tree)} workflows: {100 * best.score:.0f} (number {best.id}, ringed); the first: {100 * tree.root.score:.0f}")
 
-# %% ../nbs/37_workflow_loop.ipynb #28a168dc
+# %% ../nbs/37_workflow_loop.ipynb #55dd3eac
 def node_html(tree: Tree, i: int, code: str | None = None) -> str:    # code: as read from its file; None: printed
     "What is known of one node."
     from grpo_lab.views import esc, note, page
