@@ -64,6 +64,7 @@ class Stage2(SFT):
     iterations: int = Field(3, ge=1, description="the first only generates and is judged; each later one trains on the one before")
     problems: int = Field(0, ge=0, description="training problems generated in an iteration; 0: all")
     base_problems: int = Field(0, ge=0, description="problems that the base model tries in the first iteration; 0: as many as the student")
+    last_problems: int = Field(0, ge=0, description="problems the student writes for in the last iteration, from whose feedback nothing is trained any more; 0: as many as before")
     temperature: float = Field(0.0, ge=0, description="sampling temperature of the student; 0: greedy")
     max_completion_length: int = Field(160, ge=8, description="tokens")
     unverified_fixes: bool = Field(False, description="also train on fixed code that does not verify")
@@ -98,6 +99,9 @@ class GRPO(Section):
     curriculum_start: float = Field(0.25, gt=0, le=1, description="curriculum=difficulty: share of the problems, the easiest, in play at the first step")
     curriculum_end: float = Field(0.7, gt=0, le=1, description="curriculum=difficulty: share of the steps after which all problems are in play")
     curriculum_pacing: Literal["root", "linear"] = Field("root", description="curriculum=difficulty: how the share grows; root: fast at first")
+    w_teacher: float = Field(0.0, ge=0, description="system A: weight of the cross-entropy of stage 2's corrections beside GRPO; rows a step: dual.teacher_rows")
+    w_self: float = Field(0.0, ge=0, description="system A: weight of the cross-entropy of the student's own best programs beside GRPO; rows a step: dual.self_rows")
+    min_reward: float = Field(0.9, description="grpo.w_self: programs with less reward are not repeated; nor are those that do not verify")
     repair_rounds: int = Field(1, ge=0, description="after GRPO: error prompts and fixed code, so many rounds")
     repair_teacher: bool = Field(False, description="error prompts carry what the teacher says of the program; else only what the verifier found")
     repair_problems: int = Field(0, ge=0, description="problems tried and repaired after GRPO; 0: all")
@@ -184,12 +188,12 @@ class Search(Section):
     rounds: int = Field(20, ge=0, description="of one search")
     children: int = Field(1, ge=1, description="workflows tried in a round, side by side")
     selection: Literal["uct", "mixed"] = Field("uct", description="which node is expanded: by propagated values, or by the published mixture of chance and own score")
-    exploration: float = Field(0.3, ge=0, description="uct: weight of what was seen seldom; scores are between 0 and 1")
+    exploration: float = Field(0.03, ge=0, description="uct: weight of what was seen seldom; about as large as the differences of scores that matter")
     candidates: int = Field(4, ge=1, description="mixed: the first workflow and the best others, so many in all")
     expansion: Literal["random", "policy", "prior", "teacher"] = Field("random", description="who proposes edits: chance; the policy, in words; chance, sorted by what the policy has learned; or the teacher's endpoint")
-    proposals: int = Field(6, ge=1, description="edits asked for when a node is expanded; the first that can be used is taken")
+    proposals: int = Field(4, ge=1, description="edits asked for when a node is expanded; the first that can be used is taken")
     fallback: int = Field(50, ge=0, description="random edits tried where none of them can be used")
-    prior_scale: float = Field(1.0, ge=0, description="prior: how strongly the policy's opinion counts, per nat of what it learned")
+    prior_scale: float = Field(1.5, ge=0, description="prior: how strongly the policy's opinion counts, per standard deviation among the edits it compares")
     problems: int = Field(24, ge=1, description="training problems a workflow is tried on")
     validation_rounds: int = Field(1, ge=1, description="times it is tried on each")
     max_difficulty: int = Field(0, ge=0, description="leave out problems harder than this; 0: none")
@@ -305,12 +309,12 @@ class Settings(Section):
 PROFILES = {
     "laptop": {
         "stage1": {"max_tokens": 8000, "learning_rate": 5e-4, "per_device_train_batch_size": 2},
-        "stage2": {"iterations": 3, "base_problems": 24, "num_train_epochs": 2.5, "learning_rate": 1e-3, "per_device_train_batch_size": 4},
-        "grpo": {"max_steps": 12, "prompts_per_step": 12, "num_generations": 8, "micro_batch_size": 16, "learning_rate": 3e-4, "repair_problems": 32}},
+        "stage2": {"iterations": 3, "base_problems": 24, "last_problems": 64, "num_train_epochs": 2.5, "learning_rate": 1.5e-3, "per_device_train_batch_size": 4},
+        "grpo": {"max_steps": 8, "prompts_per_step": 12, "num_generations": 8, "micro_batch_size": 16, "learning_rate": 3e-4, "lr_scheduler_type": "linear", "w_teacher": 0.3, "w_self": 0.2, "repair_problems": 32}},
     "smoke": {
         "stage1": {"max_tokens": 2000, "max_steps": 2, "per_device_train_batch_size": 4, "max_length": 128},
         "stage2": {"iterations": 2, "problems": 8, "max_steps": 2, "per_device_train_batch_size": 4, "max_completion_length": 48},
-        "grpo": {"max_steps": 2, "prompts_per_step": 2, "num_generations": 4, "micro_batch_size": 8, "max_completion_length": 48, "repair_problems": 8},
+        "grpo": {"max_steps": 2, "prompts_per_step": 2, "num_generations": 4, "micro_batch_size": 8, "max_completion_length": 48, "w_teacher": 0.3, "w_self": 0.2, "repair_problems": 8},
         "evaluate": {"problems": 8, "max_completion_length": 48}},
     "gpu-7b": {
         "student": {"model": "codellama/CodeLlama-7b-Instruct-hf", "dtype": "bfloat16", "gradient_checkpointing": True,
@@ -343,12 +347,12 @@ PROFILES = {
         "evaluate": {"num_samples": 4, "temperature": 1.0, "max_completion_length": 28, "batch_size": 128}},
     "workflows": {
         "system": "workflow_search", "task": "starter",
-        "grpo": {"max_steps": 12, "prompts_per_step": 4, "micro_batch_size": 8, "learning_rate": 5e-4, "beta": 0.02, "epsilon": 0.9, "epsilon_high": 4.0, "max_completion_length": 256},
+        "grpo": {"max_steps": 12, "prompts_per_step": 4, "micro_batch_size": 8, "learning_rate": 5e-4, "epsilon_high": 4.0, "max_completion_length": 256},
         "search": {"rounds": 12, "problems": 16, "max_difficulty": 2, "expansion": "prior"},
         "evaluate": {"problems": 24, "max_completion_length": 128}},
     "workflows-smoke": {
         "system": "workflow_search", "task": "starter",
-        "grpo": {"max_steps": 2, "prompts_per_step": 2, "micro_batch_size": 4, "learning_rate": 5e-4, "max_completion_length": 192},
+        "grpo": {"max_steps": 2, "prompts_per_step": 2, "micro_batch_size": 4, "learning_rate": 5e-4, "epsilon_high": 4.0, "max_completion_length": 192},
         "search": {"rounds": 3, "problems": 3, "max_difficulty": 1, "calls": 3, "expansion": "prior", "max_completion_length": 32, "group_size": 4},
         "evaluate": {"problems": 4, "max_completion_length": 32}},
 }

@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['OLD_NAMES', 'trace_text', 'describe_code', 'reference_traces', 'teacher_traces', 'verified_traces',
            'trace_ledger_rows', 'encode_row', 'trace_rows', 'rows_of_step', 'BestRollouts', 'pad_rows', 'response_nll',
-           'DualSource', 'dual_source_trainer', 'work', 'stop_at', 'train_dual']
+           'DualSource', 'dual_source_trainer', 'work', 'stop_at', 'train_dual', 'mixture_trainer']
 
 # %% ../nbs/15_dual.ipynb #c1aedf74
-import ast, contextlib, json, random
+import ast, contextlib, json, random, warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any, Callable, Iterable
@@ -397,6 +397,19 @@ def train_dual(
     t = made[0]
     return {**result, "traces": len(rows), **({"traces_dropped": dropped} if dropped else {}),
             **{f"tokens_{k}": n for k, n in t.tokens.items()}, "work": work(t.tokens), "self_kept": len(t.best)}
+
+# %% ../nbs/15_dual.ipynb #7c0a1d02
+def mixture_trainer(
+    settings: Settings,
+    rows: list[dict],      # corrections of stage 2: {"prompt": messages, "completion": str}
+    seed: int = 0,
+):                         # for `train_grpo(trainer=...)`; None: GRPO alone
+    "GRPO with `grpo.w_teacher` and `grpo.w_self`; where stage 2 left no corrections, it says so and does without."
+    cfg, d = settings.grpo, settings.dual
+    if not cfg.w_teacher and not cfg.w_self: return None
+    if cfg.w_teacher and not rows: warnings.warn(f"grpo.w_teacher={cfg.w_teacher}, but stage 2 left no corrections: none are repeated", stacklevel=2)
+    same = dict(w_teacher=cfg.w_teacher if rows else 0.0, w_self=cfg.w_self, teacher_rows=d.teacher_rows, self_rows=d.self_rows, top_k=d.top_k, min_reward=cfg.min_reward)
+    return lambda *args, **kw: dual_source_trainer()(*args, traces=rows, sft_seed=seed, **same, **kw)
 
 # %% ../nbs/15_dual.ipynb #8cfcd000
 OLD_NAMES = {  # as commonly named -> ours

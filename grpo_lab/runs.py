@@ -315,6 +315,13 @@ class OpenStep:
         found = [p for p in found if use is None or use in p.spec.get("use", use)]
         return pick(found, limit, self.settings.seed) if 0 < limit < len(found) else found
 
+    def lessons(self) -> list[dict]:
+        "Stage 2's rows, the newest of each prompt; they are noted as this step's inputs."
+        from grpo_lab.records import read_jsonl
+        names = [f"training_data/iteration_{n}.jsonl" for n in range(1, self.settings.stage2.iterations + 1)]
+        names = [n for n in names if (self.dir / n).exists()]; self.uses(*names)
+        return list({json.dumps(r["prompt"]): r for n in names for r in read_jsonl(self.dir / n)}.values())
+
     def uses(self, *paths: str | os.PathLike) -> None:
         "Note what this step reads, before it does; relative to the run folder where it lies there. Raises `LineageError` for what it, or a later step, made."
         from grpo_lab.teacher import check_lineage
