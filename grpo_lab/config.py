@@ -283,7 +283,7 @@ class Settings(Section):
     "One document for a whole run."
     profile: str = Field("laptop", description="the profile these settings started from")
     task: Annotated[str, AfterValidator(known_task)] = Field("circuits", description="what is learned: a key of grpo_lab.tasks.TASKS")
-    system: Literal["self_improve", "teacher_grpo", "workflow_search"] = Field("self_improve", description="which steps a run has: the three stages of system A, or data, synthesis, training and evaluation of system B; or search, training and search again of system D")
+    system: Literal["self_improve", "teacher_grpo", "diffusion", "workflow_search"] = Field("self_improve", description="which steps a run has: the three stages of system A, or data, synthesis, training and evaluation of system B; or a masked-diffusion model, GRPO under masks and evaluation of system C; or search, training and search again of system D")
     seed: int = Field(0, ge=0, description="of everything stochastic")
     prompts: str = Field("", description="text file of prompts that every step answers as well, one a line; empty: prompts.txt of the task, where there is one; none: no prompts")
     on_low_memory: Literal["refuse", "warn"] = Field("refuse", description="what a run does when its model cannot fit into this machine's memory")
@@ -340,11 +340,24 @@ PROFILES = {
         "grpo": {"num_train_epochs": 3, "prompts_per_step": 16, "num_generations": 8, "micro_batch_size": 16, "learning_rate": 1e-5, "beta": 0.01,
                  "max_completion_length": 512, "sampler": "generate", "save_steps": 50},
         "evaluate": {"num_samples": 100, "temperature": 0.8, "top_p": 0.95, "k": [1, 5, 10, 25, 50, 100], "max_completion_length": 512, "batch_size": 400}},
+    "diffusion-smoke": {
+        "system": "diffusion", "task": "oneliners",
+        "diffusion": {"lora": False, "max_steps": 20, "learning_rate": 4e-3, "per_device_train_batch_size": 16, "max_completion_length": 28, "diffusion_steps": 7, "temperature": 1.0},
+        "grpo": {"max_steps": 2, "prompts_per_step": 2, "num_generations": 4, "num_iterations": 2, "micro_batch_size": 4, "learning_rate": 1e-4, "epsilon": 0.5, "max_completion_length": 28},
+        "evaluate": {"problems": 4, "num_samples": 2, "temperature": 1.0, "max_completion_length": 28}},
     "diffusion": {
-        "task": "oneliners",
-        "diffusion": {"lora": False, "max_steps": 800, "learning_rate": 3e-3, "per_device_train_batch_size": 64, "max_completion_length": 28, "diffusion_steps": 14, "temperature": 1.0},
-        "grpo": {"max_steps": 120, "prompts_per_step": 8, "num_generations": 8, "num_iterations": 2, "micro_batch_size": 32, "learning_rate": 5e-4, "epsilon": 0.5, "max_completion_length": 28},
+        "system": "diffusion", "task": "oneliners",
+        "diffusion": {"lora": False, "max_steps": 400, "learning_rate": 4e-3, "per_device_train_batch_size": 64, "max_completion_length": 28, "diffusion_steps": 7, "temperature": 1.0},
+        "grpo": {"max_steps": 120, "prompts_per_step": 8, "num_generations": 8, "num_iterations": 2, "micro_batch_size": 64, "learning_rate": 2e-4, "epsilon": 0.5, "max_completion_length": 28},
         "evaluate": {"num_samples": 4, "temperature": 1.0, "max_completion_length": 28, "batch_size": 128}},
+    "diffusion-gpu": {
+        "system": "diffusion", "task": "mbpp",
+        "student": {"model": "apple/DiffuCoder-7B-Instruct", "dtype": "bfloat16", "gradient_checkpointing": True, "lora": {"r": 64, "lora_alpha": 128}},
+        "diffusion": {"max_steps": 0, "max_completion_length": 256, "diffusion_steps": 256, "temperature": 1.2},
+        "grpo": {"num_train_epochs": 3, "prompts_per_step": 12, "num_generations": 10, "num_iterations": 2, "micro_batch_size": 10, "learning_rate": 1e-6, "beta": 0.01, "epsilon": 0.5,
+                 "scale_rewards": "none", "temperature": 1.2, "max_completion_length": 256},
+        "coupled": {"sync_ref_model": True},
+        "evaluate": {"num_samples": 10, "temperature": 0.3, "k": [1, 5, 10], "max_completion_length": 256, "batch_size": 40}},
     "workflows": {
         "system": "workflow_search", "task": "starter",
         "grpo": {"max_steps": 12, "prompts_per_step": 4, "micro_batch_size": 8, "learning_rate": 5e-4, "epsilon_high": 4.0, "max_completion_length": 256},

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['rollout_masks', 'put_back', 'without_zeros', 'adapter_sync', 'Coupled', 'coupled_grpo_trainer', 'coupled_config',
-           'trainer_settings', 'train_coupled', 'save_coupled', 'evaluate_masked']
+           'trainer_settings', 'train_coupled', 'save_coupled', 'evaluate_masked', 'make_starting_model']
 
-# %% ../nbs/33_coupled.ipynb #69a28a7b
+# %% ../nbs/33_coupled.ipynb #2e8a777e
 import copy, json, time
 from collections import Counter
 from pathlib import Path
@@ -16,7 +16,7 @@ from .estimators import ESTIMATORS, draw_masks, estimate_logps
 from .ledger import Ledger, ledger_row
 from .records import Problem
 
-# %% ../nbs/33_coupled.ipynb #9856302b
+# %% ../nbs/33_coupled.ipynb #f12ac073
 def rollout_masks(
     rows: int, prompt: int, canvas: int,   # B, P, C
     iterations: int,                       # num_iterations
@@ -30,7 +30,7 @@ def rollout_masks(
     pairs = [draw_masks(rows, prompt, canvas, own if random_masking else fixed(), **how) for _ in range(iterations)]
     return tuple(torch.stack(x, 1) for x in zip(*pairs))
 
-# %% ../nbs/33_coupled.ipynb #ebcdfcf9
+# %% ../nbs/33_coupled.ipynb #749ac5da
 def put_back(
     ids: torch.Tensor,        # [B, P + L]
     seen: torch.Tensor,       # [B, P + L], 1 at prompt and completion tokens
@@ -44,7 +44,7 @@ def put_back(
     full = torch.cat([ids, ids.new_full((rows, more), eos)], 1); full[:, prompt:] = full[:, prompt:].masked_fill(scored[:, prompt:] == 0, eos)
     return full, torch.cat([seen[:, :prompt], seen.new_ones(rows, canvas)], 1), scored
 
-# %% ../nbs/33_coupled.ipynb #99309a75
+# %% ../nbs/33_coupled.ipynb #d8c3ae2a
 class _Scores:
     "Part of the trainer: log-probabilities under masks."
     def _mask_id(self) -> int:
@@ -72,7 +72,7 @@ class _Scores:
         each = [torch.cat([self._score(model, *part)[0] for part in zip(*(x.split(size) for x in (*canvas, *(m[:, n] for m in self._masks))))]) for n in range(self._masks[0].shape[1])]
         return out(torch.stack(each, 1)), None, None
 
-# %% ../nbs/33_coupled.ipynb #0fdb3b13
+# %% ../nbs/33_coupled.ipynb #b9c3be16
 class _Rollouts:
     "Part of the trainer: answers, masks kept with them, advantages, the inner iteration."
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, *args, **kw):
@@ -121,7 +121,7 @@ def without_zeros(batch: dict) -> dict:
     if not keep.any(): keep[0] = True
     return {k: v[keep] if isinstance(v, torch.Tensor) and v.dim() and len(v) == rows else v for k, v in batch.items()}
 
-# %% ../nbs/33_coupled.ipynb #4448897c
+# %% ../nbs/33_coupled.ipynb #e6e15df6
 def _pairs_of_adapters(model) -> list[tuple]:
     "(weight of the reference's adapter, weight of the policy's)."
     named = dict(model.named_parameters())
@@ -141,7 +141,7 @@ def adapter_sync(every: int, alpha: float):
             for mine, theirs in _pairs_of_adapters(getattr(model, "module", model)): mine.data.lerp_(theirs.data, alpha)
     return Sync()
 
-# %% ../nbs/33_coupled.ipynb #029d4f70
+# %% ../nbs/33_coupled.ipynb #be39fa82
 class Coupled(_Scores, _Rollouts):
     "What is added to `trl.GRPOTrainer`; see `coupled_grpo_trainer`. Raises `ValueError` for settings that cannot work."
     def __init__(self, model, reward_funcs=None, args=None, *more,
@@ -182,7 +182,7 @@ def coupled_grpo_trainer() -> type:
     from grpo_lab.grpo import LabSampling
     return type("CoupledGRPOTrainer", (LabSampling, Coupled, GRPOTrainer), {"__doc__": "GRPO for masked-diffusion language models (arXiv 2506.20639)."})
 
-# %% ../nbs/33_coupled.ipynb #75b3e7fe
+# %% ../nbs/33_coupled.ipynb #5b296ada
 def coupled_config(settings: Settings, out: str | Path, seed: int, steps: int):
     "`trl.GRPOConfig` of a run. Raises what `grpo_config` raises."
     from grpo_lab.grpo import grpo_config
@@ -198,7 +198,7 @@ def trainer_settings(settings: Settings, model) -> dict:
     return {**{k: getattr(c, k) for k in ("estimator", "random_masking", "mask_ratio", "p_mask_prompt", "baseline")}, "half": half,
             "decoding": {k: getattr(d, k) for k in ("diffusion_steps", "block_length", "remasking")}}
 
-# %% ../nbs/33_coupled.ipynb #f3398f0a
+# %% ../nbs/33_coupled.ipynb #03764d98
 def train_coupled(
     settings: Settings,
     problems: list[Problem],          # training problems
@@ -244,7 +244,7 @@ def save_coupled(trainer, tokenizer, out: str | Path, source) -> Path:   # the m
     if "ref" in model.peft_config: model.delete_adapter("ref")
     return save_step(model, tokenizer, out, source)
 
-# %% ../nbs/33_coupled.ipynb #bdc284e4
+# %% ../nbs/33_coupled.ipynb #1ec75bac
 def evaluate_masked(
     settings: Settings,              # task, evaluate, and of diffusion how to decode
     problems: list[Problem], messages, verifier,
@@ -261,3 +261,22 @@ def evaluate_masked(
            "diffusion_steps": d.diffusion_steps, "block_length": d.block_length, "remasking": d.remasking, **how}
     answers = complete_masked(model, tokenizer, problems, messages, group_prefix=f"{stage}/{name}/", seed=seed, **how)
     return [ledger_row(by[c.problem_id], c, v, model=name, reward=reward(v)) for c, v in zip(answers, verifier.verify([(by[c.problem_id], c.code) for c in answers]))]
+
+# %% ../nbs/33_coupled.ipynb #7b1dc2f3
+def make_starting_model(
+    settings: Settings, problems: list[Problem], messages,
+    out: str | Path,            # models/<step>
+    seed: int = 0, **more,      # log, callbacks: as in `train_diffusion_sft`
+) -> dict:                      # what `train_diffusion_sft` says; {} where nothing was trained
+    "Stage 1 of system C. Raises `ValueError` where the student is a causal model and may not be trained."
+    from grpo_lab.denoising import train_diffusion_sft
+    from grpo_lab.masked_lm import load_masked_lm, masked_student
+    from grpo_lab.oneliners import pretrain_oneliners
+    from grpo_lab.records import atomic_write
+    out = Path(out)
+    if settings.diffusion.max_steps == 0:
+        load_masked_lm(settings.student.model); atomic_write(out / "used.json", json.dumps({"student": settings.student.model}) + "\n"); return {}
+    if settings.task == "oneliners": return pretrain_oneliners(settings, out, seed, **more)
+    source = masked_student(settings, out.parent / f".{out.name}-student", settings.diffusion.shifted_head); model, tokenizer = load_masked_lm(source)
+    rows = [{"prompt": messages(p), "completion": f"```python\n{p.reference.strip()}\n```"} for p in problems]
+    return train_diffusion_sft(settings, settings.diffusion, rows, model, tokenizer, out, source, seed=seed, **more)

@@ -64,6 +64,7 @@ def plan(
                     parameters={"run_dir": str(run_dir), "profile": settings.profile, **more})
     if settings.system == "teacher_grpo":
         return [step("1_data", "1_data"), step("2_synthesis", "2_synthesis"), step("3_grpo", "3_train"), step("4_evaluate", "4_pass_at_k")]
+    if settings.system == "diffusion": return [step("1_pretrain", "1_pretrain"), step("3_grpo", "3_coupled"), step("4_evaluate", "4_denoise")]
     if settings.system == "workflow_search":
         turns = [(step(f"1_search_{n}", "1_search", iteration=n), step(f"2_policy_{n}", "2_policy", iteration=n)) for n in range(1, settings.search.iterations + 1)]
         return [*[s for turn in turns for s in turn][:-1], step("4_evaluate", "4_workflows")]      # nobody searches with what the last policy would have learned

@@ -101,7 +101,7 @@ def test_a_chapter_has_title_module_and_examples(path):
 def test_a_stage_notebook_is_thin(path):
     from grpo_lab.engines.local import notebook_parameters
     parameters = notebook_parameters(path)
-    assert parameters["run_dir"] == "" and parameters["profile"] in ("smoke", "laptop", "code-smoke", "workflows-smoke")
+    assert parameters["run_dir"] == "" and parameters["profile"] in ("smoke", "laptop", "code-smoke", "diffusion-smoke", "workflows-smoke")
     tree = ast.parse("\n".join(source(c) for c in cells(path)))
     assert not [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.ClassDef))], "stage notebooks define nothing"
     assert "finish(step" in source(cells(path)[-1]), "finish() is the last thing a step does"
