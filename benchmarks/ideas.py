@@ -49,16 +49,18 @@ def weights() -> list:
     kinds["bfloat16"] = [(lambda w=w: F.linear(half[w.shape[1]], w)) for w in b16]
     packed = [(w.shape[1], _Linear(w)) for w in b16]
     kinds["bfloat16, packed once"] = [(lambda n=n, f=f: f(half[n])) for n, f in packed]
-    eight = torch.ao.quantization.quantize_dynamic(copy.deepcopy(model), {torch.nn.Linear}, dtype=torch.qint8)
+    quantised = lambda spec: torch.ao.quantization.quantize_dynamic(copy.deepcopy(model), spec, dtype=torch.qint8)
+    eight, whole = quantised({torch.nn.Linear: torch.ao.quantization.per_channel_dynamic_qconfig}), quantised({torch.nn.Linear})      # a scale for each row of a weight; one for each weight
     inner = [m for m in eight.modules() if isinstance(m, torch.ao.nn.quantized.dynamic.Linear)]
     kinds["int8, dynamic"] = [(lambda m=m: m(x[m.in_features])) for m in inner]
     with torch.no_grad():
         def log_p(m): return [torch.log_softmax(m(torch.tensor([p])).logits[0].float(), -1) for p in prompts]
         exact, far = log_p(model), {"float32": 0.0}
         moved = lambda other: float(torch.cat([(a.exp() * (a - b)).sum(-1) for a, b in zip(exact, other)]).mean())
-        far["int8, dynamic"] = moved(log_p(eight))
+        far["int8, dynamic"], far["int8, one scale a weight"] = moved(log_p(eight)), moved(log_p(whole))
         far["bfloat16"] = far["bfloat16, packed once"] = moved(log_p(copy.deepcopy(model).bfloat16()))
         rows = [{"weights": k, "products": len(fs), "ms": round(1000 * measure.best_of(lambda: [f() for f in fs], 5), 1), "kl_from_float32": round(far[k], 6)} for k, fs in kinds.items()]
+        rows.append({"weights": "int8, one scale a weight", "products": len(inner), "ms": None, "kl_from_float32": round(far["int8, one scale a weight"], 6)})
     return rows
 
 
