@@ -276,7 +276,9 @@ def test_walks_of_random_edits_stay_inside_the_grammar(seed):
 def test_the_real_student_answers_as_in_the_rest_of_the_lab(judge):
     from grpo_lab.rollout import complete
     model, tok = load_model(SETTINGS), load_tokenizer(SETTINGS); two = PROBLEMS[:2]; how = dict(temperature=0.0, max_completion_length=40)
-    runs = execute(SINGLE_SHOT, two, LocalModel(model, tok, "smollm2"), judge, **how)
+    tidied = Workflow(steps=[CustomCodeGenerate(), Format()])
+    runs = execute_pairs([(w, p) for w in (SINGLE_SHOT, tidied) for p in two], LocalModel(model, tok, "smollm2"), judge, **how)
     plain = complete(model, tok, two, messages("starter"), **how)
-    assert [(r.code, r.tokens, r.calls) for r in runs] == [(c.code, c.tokens, 1) for c in plain]
-    assert score_runs(runs, two, judge)[0].passed == 4, runs
+    assert [(r.code, r.tokens, r.calls) for r in runs[:2]] == [(c.code, c.tokens, 1) for c in plain]
+    assert [(r.tokens, r.calls) for r in runs[2:]] == [(r.tokens, r.calls) for r in runs[:2]], "one answer to one question"
+    assert score_runs(runs, two, judge)[2].passed == 4, "cut off in an example of use, which Format drops"
