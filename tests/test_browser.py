@@ -20,6 +20,7 @@ from grpo_lab.report import example_run, write_report
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]' -c constraints.txt")
 CHROMIUM = next((p for p in ("/usr/bin/chromium", shutil.which("chromium"), shutil.which("chromium-browser"), shutil.which("google-chrome")) if p and Path(p).exists()), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt install chromium)")
+ROOT = Path(__file__).resolve().parent.parent
 EVIL = "<img src=x onerror='window.hacked=1'><script>window.hacked=2</script>"
 MINUTES = 120_000  # ms; these tests assert no times, and CI may be slow
 
@@ -150,6 +151,56 @@ def test_executed_notebook_shows_its_widgets(browser, lab, place):
     page.context.close()
 
 
+def cell_done(page, i: int):
+    "Waits until the i-th code cell has run; its prompt then shows a number."
+    page.wait_for_function("i => /\\[\\d+\\]/.test(document.querySelectorAll('.jp-CodeCell')[i]?.querySelector('.jp-InputPrompt')?.textContent || '')", arg=i)
+
+
+def test_a_stage_notebook_runs_in_the_browser(browser, lab, place, unbroken):
+    "Stage 4 of a small finished run, opened and run by hand: the run is evaluated again, and its board answers."
+    d, _, _ = place
+    shutil.copytree(unbroken.dir, d / "outputs" / "by-hand")
+    doc = json.loads((ROOT / "nbs" / "stages" / "4_evaluate.ipynb").read_text())
+    parameters = next(c for c in doc["cells"] if "parameters" in c["metadata"].get("tags", []))
+    parameters["source"] = f"run_dir = {str(d / 'outputs' / 'by-hand')!r}\nprofile = 'smoke'"
+    for c in doc["cells"]:
+        c |= {"outputs": [], "execution_count": None} if c["cell_type"] == "code" else {}
+    (d / "4_evaluate.ipynb").write_text(json.dumps(doc))
+    before = (d / "outputs" / "by-hand" / "run.json").read_text()
+    page = opened(browser, lab + "4_evaluate.ipynb?reset")
+    page.set_viewport_size({"width": 1400, "height": 12_000})  # JupyterLab renders the cells that are in sight
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    last = sum(c["cell_type"] == "code" for c in doc["cells"]) - 1
+    cell_done(page, last)
+    assert not page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error'], .jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr'] >> text=Traceback").count()
+    step = json.loads((d / "outputs" / "by-hand" / "run.json").read_text())["steps"]["4_evaluate"]
+    assert step["state"] == "done" and step["attempts"] == json.loads(before)["steps"]["4_evaluate"]["attempts"] + 1 and step["metrics"]["problems"] == 4
+    where = page.locator(".glab p.muted", has_text="matching rows").or_(page.locator(".glab p.muted", has_text=" of ")).first
+    where.wait_for()
+    everything = where.text_content()
+    page.get_by_label("model", exact=True).first.select_option(label="base model")
+    page.wait_for_function("([e, old]) => e.textContent !== old", arg=[where.element_handle(), everything])
+    assert "4" in where.text_content() and page.locator(".glab-grid tbody tr:visible").count() == 4
+    assert not page.crashes
+    page.context.close()
+
+
+def test_the_notebooks_of_a_batch_run_show_their_widgets(browser, lab, place, unbroken):
+    "As `grpo-lab run` leaves them, once trusted: three boards in stage 3, without a kernel."
+    d, _, env = place
+    shutil.copy(unbroken.dir / "notebooks" / "3_grpo.ipynb", d / "3_grpo.ipynb")
+    subprocess.run([sys.executable, "-m", "jupyter", "trust", str(d / "3_grpo.ipynb")], env=env, check=True, capture_output=True, timeout=120)
+    page = opened(browser, lab + "3_grpo.ipynb?reset")
+    page.set_viewport_size({"width": 1400, "height": 14_000})
+    page.locator(".glab-grid caption").filter(has_text="Step 2").first.wait_for()
+    page.locator(".jupyter-widgets .glab svg, .widget-html .glab svg").first.wait_for()
+    assert page.locator(".jp-OutputArea-output .jupyter-widgets.widget-vbox").count() >= 3
+    assert not page.locator("text=Error displaying widget").count() and not page.crashes
+    page.context.close()
+
+
 def test_voila_serves_the_dashboards(browser, place):
     d, run, env = place
     port = free_port()
@@ -172,10 +223,10 @@ def test_voila_serves_the_dashboards(browser, place):
         page.context.close()
 
 
-def test_report_opens_offline(browser, place):
+@pytest.mark.parametrize("which", ["hostile", "a real run"])
+def test_report_opens_offline(browser, place, which, request):
     "No network, no console error, no request."
-    _, run, _ = place
-    path = write_report(run, pictures=False)
+    path = write_report(place[1], pictures=False) if which == "hostile" else request.getfixturevalue("unbroken").dir / "report.html"
     context = browser.new_context(offline=True)
     page, said, asked = context.new_page(), [], []
     page.on("console", lambda m: said.append(m.text))

@@ -8,7 +8,7 @@ const STYLE = `
 .glab-grid th button{all:unset;cursor:pointer} .glab-grid th button:hover{text-decoration:underline}
 .glab-grid td{padding:2px 8px;border-bottom:1px solid var(--jp-border-color2,#D8DEE4);white-space:nowrap;max-width:38ch;overflow:hidden;text-overflow:ellipsis}
 .glab-grid td.n,.glab-grid th.n{text-align:right;font-variant-numeric:tabular-nums}
-.glab-grid td.t{color:#141414;border:1.5px solid var(--jp-layout-color0,#fff);min-width:3.2em;text-align:center}
+.glab-grid td.t{color:#141414;border:1.5px solid var(--jp-layout-color0,#fff);min-width:2.8em;padding:2px 3px;text-align:center}
 .glab-grid .pick{cursor:pointer} .glab-grid .pick:hover{outline:2px solid #2A7FC9;outline-offset:-2px}
 .glab-grid .on{outline:2.5px solid var(--jp-ui-font-color1,#1F2328);outline-offset:-2px}
 .glab-grid :focus-visible{outline:3px solid #2A7FC9;outline-offset:-2px}`;
