@@ -340,6 +340,10 @@ PROFILES = {
         "grpo": {"num_train_epochs": 3, "prompts_per_step": 16, "num_generations": 8, "micro_batch_size": 16, "learning_rate": 1e-5, "beta": 0.01,
                  "max_completion_length": 512, "sampler": "generate", "save_steps": 50},
         "evaluate": {"num_samples": 100, "temperature": 0.8, "top_p": 0.95, "k": [1, 5, 10, 25, 50, 100], "max_completion_length": 512, "batch_size": 400}},
+}
+
+# %% ../nbs/00_config.ipynb #88bc1b94
+PROFILES |= {
     "diffusion-smoke": {
         "system": "diffusion", "task": "oneliners",
         "diffusion": {"lora": False, "max_steps": 20, "learning_rate": 4e-3, "per_device_train_batch_size": 16, "max_completion_length": 28, "diffusion_steps": 7, "temperature": 1.0},
@@ -369,7 +373,6 @@ PROFILES = {
         "search": {"rounds": 3, "problems": 3, "max_difficulty": 1, "calls": 3, "expansion": "prior", "max_completion_length": 32, "group_size": 4},
         "evaluate": {"problems": 4, "max_completion_length": 32}},
 }
-
 
 # %% ../nbs/00_config.ipynb #fb0a00ee
 def _merge(base: dict, over: dict) -> dict:
