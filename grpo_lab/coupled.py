@@ -6,7 +6,7 @@
 __all__ = ['rollout_masks', 'put_back', 'without_zeros', 'adapter_sync', 'Coupled', 'coupled_grpo_trainer', 'coupled_config',
            'trainer_settings', 'train_coupled', 'save_coupled', 'evaluate_masked', 'make_starting_model']
 
-# %% ../nbs/33_coupled.ipynb #2e8a777e
+# %% ../nbs/33_coupled.ipynb #0c02f874
 import copy, json, time
 from collections import Counter
 from pathlib import Path
@@ -16,7 +16,7 @@ from .estimators import ESTIMATORS, draw_masks, estimate_logps
 from .ledger import Ledger, ledger_row
 from .records import Problem
 
-# %% ../nbs/33_coupled.ipynb #f12ac073
+# %% ../nbs/33_coupled.ipynb #1b58b9d8
 def rollout_masks(
     rows: int, prompt: int, canvas: int,   # B, P, C
     iterations: int,                       # num_iterations
@@ -30,7 +30,7 @@ def rollout_masks(
     pairs = [draw_masks(rows, prompt, canvas, own if random_masking else fixed(), **how) for _ in range(iterations)]
     return tuple(torch.stack(x, 1) for x in zip(*pairs))
 
-# %% ../nbs/33_coupled.ipynb #749ac5da
+# %% ../nbs/33_coupled.ipynb #ee4f8b15
 def put_back(
     ids: torch.Tensor,        # [B, P + L]
     seen: torch.Tensor,       # [B, P + L], 1 at prompt and completion tokens
@@ -44,7 +44,7 @@ def put_back(
     full = torch.cat([ids, ids.new_full((rows, more), eos)], 1); full[:, prompt:] = full[:, prompt:].masked_fill(scored[:, prompt:] == 0, eos)
     return full, torch.cat([seen[:, :prompt], seen.new_ones(rows, canvas)], 1), scored
 
-# %% ../nbs/33_coupled.ipynb #d8c3ae2a
+# %% ../nbs/33_coupled.ipynb #adcf28a3
 class _Scores:
     "Part of the trainer: log-probabilities under masks."
     def _mask_id(self) -> int:
@@ -68,11 +68,18 @@ class _Scores:
         prompt, length, size = input_ids.shape[1] - logits_to_keep, logits_to_keep, batch_size or len(input_ids)
         canvas = put_back(input_ids, attention_mask, length, self.max_completion_length, self._tokenizer.eos_token_id); out = lambda x: x[..., prompt:prompt + length]
         if self._using: return *map(out, self._score(model, *canvas, *self._using)), None
+        old = self._masks is None and self.num_iterations > 1        # TRL asks for these first, then for the reference's
         if self._masks is None: self._draw(len(input_ids), prompt, input_ids.device)
-        each = [torch.cat([self._score(model, *part)[0] for part in zip(*(x.split(size) for x in (*canvas, *(m[:, n] for m in self._masks))))]) for n in range(self._masks[0].shape[1])]
+        each = [torch.cat([self._score(model, *part)[0] for part in zip(*(x.split(size) for x in (*canvas, *(m[:, n] for m in self._masks))))])
+                for n in range(int(old and self._first_is_own()), self._masks[0].shape[1])]
+        if len(each) < self._masks[0].shape[1]: each.insert(0, torch.full_like(each[0], torch.nan))      # never read
         return out(torch.stack(each, 1)), None, None
 
-# %% ../nbs/33_coupled.ipynb #b9c3be16
+    def _first_is_own(self) -> bool:
+        "Whether the policy has not moved since it sampled when the first inner iteration ends: its own log-probabilities are the old ones then."
+        return self.model.training and self.args.steps_per_generation <= self.args.gradient_accumulation_steps
+
+# %% ../nbs/33_coupled.ipynb #3b49faf3
 class _Rollouts:
     "Part of the trainer: answers, masks kept with them, advantages, the inner iteration."
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, *args, **kw):
@@ -109,7 +116,7 @@ class _Rollouts:
 
     def _compute_loss(self, model, inputs):
         n = self.inner_iteration(); mine = {k: v[:, n] if k in ("old_per_token_logps", "ref_per_token_logps") else v for k, v in inputs.items()}
-        if n == 0 and self.args.steps_per_generation <= self.args.gradient_accumulation_steps: mine.pop("old_per_token_logps", None)
+        if n == 0 and self._first_is_own(): mine.pop("old_per_token_logps", None)
         if self.skip_zero and self.model.training and self.beta == 0 and self.loss_type == "dapo": mine = without_zeros(mine)
         self._using = mine["masks"][:, n], mine["mask_weights"][:, n]
         try: return super()._compute_loss(model, mine)
@@ -121,7 +128,7 @@ def without_zeros(batch: dict) -> dict:
     if not keep.any(): keep[0] = True
     return {k: v[keep] if isinstance(v, torch.Tensor) and v.dim() and len(v) == rows else v for k, v in batch.items()}
 
-# %% ../nbs/33_coupled.ipynb #e6e15df6
+# %% ../nbs/33_coupled.ipynb #670f5ac9
 def _pairs_of_adapters(model) -> list[tuple]:
     "(weight of the reference's adapter, weight of the policy's)."
     named = dict(model.named_parameters())
@@ -141,7 +148,7 @@ def adapter_sync(every: int, alpha: float):
             for mine, theirs in _pairs_of_adapters(getattr(model, "module", model)): mine.data.lerp_(theirs.data, alpha)
     return Sync()
 
-# %% ../nbs/33_coupled.ipynb #be39fa82
+# %% ../nbs/33_coupled.ipynb #2f6fd0a7
 class Coupled(_Scores, _Rollouts):
     "What is added to `trl.GRPOTrainer`; see `coupled_grpo_trainer`. Raises `ValueError` for settings that cannot work."
     def __init__(self, model, reward_funcs=None, args=None, *more,
@@ -182,7 +189,7 @@ def coupled_grpo_trainer() -> type:
     from grpo_lab.grpo import LabSampling
     return type("CoupledGRPOTrainer", (LabSampling, Coupled, GRPOTrainer), {"__doc__": "GRPO for masked-diffusion language models (arXiv 2506.20639)."})
 
-# %% ../nbs/33_coupled.ipynb #5b296ada
+# %% ../nbs/33_coupled.ipynb #4b05f528
 def coupled_config(settings: Settings, out: str | Path, seed: int, steps: int):
     "`trl.GRPOConfig` of a run. Raises what `grpo_config` raises."
     from grpo_lab.grpo import grpo_config
@@ -198,7 +205,7 @@ def trainer_settings(settings: Settings, model) -> dict:
     return {**{k: getattr(c, k) for k in ("estimator", "random_masking", "mask_ratio", "p_mask_prompt", "baseline")}, "half": half,
             "decoding": {k: getattr(d, k) for k in ("diffusion_steps", "block_length", "remasking")}}
 
-# %% ../nbs/33_coupled.ipynb #03764d98
+# %% ../nbs/33_coupled.ipynb #a4bcd19c
 def train_coupled(
     settings: Settings,
     problems: list[Problem],          # training problems
@@ -244,7 +251,7 @@ def save_coupled(trainer, tokenizer, out: str | Path, source) -> Path:   # the m
     if "ref" in model.peft_config: model.delete_adapter("ref")
     return save_step(model, tokenizer, out, source)
 
-# %% ../nbs/33_coupled.ipynb #1ec75bac
+# %% ../nbs/33_coupled.ipynb #2255a81e
 def evaluate_masked(
     settings: Settings,              # task, evaluate, and of diffusion how to decode
     problems: list[Problem], messages, verifier,
@@ -262,7 +269,7 @@ def evaluate_masked(
     answers = complete_masked(model, tokenizer, problems, messages, group_prefix=f"{stage}/{name}/", seed=seed, **how)
     return [ledger_row(by[c.problem_id], c, v, model=name, reward=reward(v)) for c, v in zip(answers, verifier.verify([(by[c.problem_id], c.code) for c in answers]))]
 
-# %% ../nbs/33_coupled.ipynb #7b1dc2f3
+# %% ../nbs/33_coupled.ipynb #cc36741c
 def make_starting_model(
     settings: Settings, problems: list[Problem], messages,
     out: str | Path,            # models/<step>
