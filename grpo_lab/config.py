@@ -142,7 +142,7 @@ class Dual(Section):
 class Diffusion(SFT):
     "System C: training a masked-diffusion language model, and decoding with one."
     lora: bool = Field(True, description="train a LoRA adapter; false: all weights, as a model from scratch needs")
-    shifted_head: bool = Field(False, description="position i - 1 predicts token i; of a model that is made from a causal one")
+    shifted_head: bool = Field(True, description="making a masked model from a causal one: position i - 1 goes on predicting token i; false: position i learns to")
     time_epsilon: float = Field(1e-3, gt=0, le=1, description="training: a row's share of hidden tokens is uniform between this and 1")
     eos_padding: Literal["full", "batch"] = Field("full", description="training: completions are filled up with EOS to max_completion_length, or to the longest of the batch")
     max_completion_length: int = Field(128, ge=1, description="tokens of the canvas on which an answer is written")
@@ -364,12 +364,12 @@ PROFILES |= {
         "evaluate": {"num_samples": 10, "temperature": 0.3, "k": [1, 5, 10], "max_completion_length": 256, "batch_size": 40}},
     "workflows": {
         "system": "workflow_search", "task": "starter",
-        "grpo": {"max_steps": 12, "prompts_per_step": 4, "micro_batch_size": 8, "learning_rate": 5e-4, "epsilon_high": 4.0, "max_completion_length": 256},
+        "grpo": {"max_steps": 12, "prompts_per_step": 4, "micro_batch_size": 8, "learning_rate": 5e-4, "loss_type": "grpo", "epsilon_high": 4.0, "max_completion_length": 256},
         "search": {"rounds": 12, "problems": 16, "max_difficulty": 2, "expansion": "prior"},
         "evaluate": {"problems": 24, "max_completion_length": 128}},
     "workflows-smoke": {
         "system": "workflow_search", "task": "starter",
-        "grpo": {"max_steps": 2, "prompts_per_step": 2, "micro_batch_size": 4, "learning_rate": 5e-4, "epsilon_high": 4.0, "max_completion_length": 192},
+        "grpo": {"max_steps": 2, "prompts_per_step": 2, "micro_batch_size": 4, "learning_rate": 5e-4, "loss_type": "grpo", "epsilon_high": 4.0, "max_completion_length": 192},
         "search": {"rounds": 3, "problems": 3, "max_difficulty": 1, "calls": 3, "expansion": "prior", "max_completion_length": 32, "group_size": 4},
         "evaluate": {"problems": 4, "max_completion_length": 32}},
 }

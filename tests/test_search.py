@@ -148,7 +148,7 @@ def test_search_learn_and_prefer(tmp_path, verifier):
     quiet_libraries()
     settings = load_settings("workflows-smoke", sets=["grpo.max_steps=10", "grpo.prompts_per_step=3", "grpo.learning_rate=0.005", "search.group_size=6", "search.rounds=5", "search.patience=0", "search.calls=6"])
     cfg, evaluate = settings.search, workflow_evaluator(PROBLEMS, ScriptedModel(told), verifier, settings.search, seed=2)
-    tree = search(tmp_path / "one", evaluate, cfg=cfg.model_copy(update={"children": 2}), seed=2)
+    tree = search(tmp_path / "one", evaluate, cfg=cfg.model_copy(update={"children": 2}), seed=4)
     assert tree.best()[0].rate > tree.root.rate
     rows = search_trajectories([tmp_path / "one"], PROBLEMS, cfg)
     assert {from_python(r.code) for r in rows} <= {n.workflow for n in tree.nodes} and max(Counter(r.group_id for r in rows).values()) == 6
