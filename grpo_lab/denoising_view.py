@@ -68,7 +68,7 @@ def plot_denoising(ax, tokenizer, sample):
         word = r.token.replace("\n", "↵").strip() or "␣"; ax.text(r.position + .5, r.round - .5, word if len(word) <= 12 else word[:11] + "…", ha="center", va="center", fontsize=size, fontfamily="DejaVu Sans Mono", color=ax.title.get_color(), alpha=1 if r.answer else .45)
     ax.invert_yaxis(); ax.grid(False); ax.set_xlim(0, n); ax.set_xlabel("place on the canvas"); ax.set_ylabel("round"); step = max(1, -(-rounds // 12))
     ax.set_yticks([i + .5 for i in range(0, rounds, step)], [i + 1 for i in range(0, rounds, step)]); ax.xaxis.get_major_locator().set_params(integer=True)
-    order = t[t.answer].sort_values("round").position.tolist(); back = sum(b < a for a, b in zip(order, order[1:]))
+    order = t[t.answer].sort_values(["round", "position"]).position.tolist(); back = sum(b < a for a, b in zip(order, order[1:]))
     plots._title(ax, f"{int(t.answer.sum())} tokens in {rounds} rounds: " + (f"{back} of {max(1, len(order) - 1)} steps go back to the left" if back else "from left to right"))
 
 # %% ../nbs/39_denoising_view.ipynb #c72491c8

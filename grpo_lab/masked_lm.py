@@ -6,7 +6,7 @@
 __all__ = ['MASK_TOKEN', 'KINDS', 'sees_future', 'make_masked_lm', 'mask_id', 'token_hidden', 'token_logits', 'masked_logps',
            'vocabulary_tokenizer', 'tiny_masked_lm', 'load_masked_lm', 'masked_student']
 
-# %% ../nbs/30_masked_lm.ipynb #e1a6c2ea
+# %% ../nbs/30_masked_lm.ipynb #2c842cc0
 import json, re, shutil, tempfile
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from .config import Settings
 from .logprobs import _inner, _placed
 
-# %% ../nbs/30_masked_lm.ipynb #d5fdc489
+# %% ../nbs/30_masked_lm.ipynb #2c16b365
 def _hidden(inner, ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
     "Last hidden states [B, L, H]; positions are counted from the first token that is not padding. Half precision where the weights are, or where the caller has asked for autocast."
     kind, dtype = ids.device.type, inner.get_output_embeddings().weight.dtype
@@ -31,7 +31,7 @@ def sees_future(model) -> bool:
     h = [_hidden(inner, ids, torch.ones_like(ids))[0, 0] for ids in (a, b)]; inner.train(training)
     return not torch.equal(*h)
 
-# %% ../nbs/30_masked_lm.ipynb #e9f9f434
+# %% ../nbs/30_masked_lm.ipynb #7f0dae0e
 MASK_TOKEN = "<|mask|>"
 
 @torch.no_grad()
@@ -63,7 +63,7 @@ def mask_id(model) -> int:
         raise ValueError(f"this model (type '{config.model_type}') is a causal one: pass it through make_masked_lm first, or load it with load_masked_lm")
     return config.mask_token_id
 
-# %% ../nbs/30_masked_lm.ipynb #5ca71687
+# %% ../nbs/30_masked_lm.ipynb #e9dafd46
 def _shift(hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
     "What stands at i - 1 moved to i; the first token of a row keeps its own."
     first = attention_mask.bool() & (attention_mask.cumsum(-1) == 1)
@@ -80,7 +80,7 @@ def token_hidden(
     hidden = _hidden(inner, ids, seen)
     return _shift(hidden, seen) if inner.config.shifted_head else hidden
 
-# %% ../nbs/30_masked_lm.ipynb #4584105b
+# %% ../nbs/30_masked_lm.ipynb #489db84c
 def _head(inner, hidden: torch.Tensor) -> torch.Tensor:
     "Logits [..., V] in float32, that of the mask token minus infinity."
     head = inner.get_output_embeddings()
@@ -98,7 +98,7 @@ def token_logits(
     hidden = token_hidden(model, ids, attention_mask)
     return _head(_inner(model), hidden if wanted is None else hidden[wanted.bool()])
 
-# %% ../nbs/30_masked_lm.ipynb #9c013068
+# %% ../nbs/30_masked_lm.ipynb #d4a44649
 def _pick(inner, hidden: torch.Tensor, targets: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
     "log p and entropy of targets [N] from hidden states [N, H]."
     logp = torch.log_softmax(_head(inner, hidden) / temperature, -1)
@@ -123,7 +123,7 @@ def masked_logps(
     parts = [pick(inner, h, t, temperature) for h, t in zip(hidden.split(rows), chosen.split(rows))]
     return _placed(wanted, *(torch.cat(p) for p in zip(*parts)))
 
-# %% ../nbs/30_masked_lm.ipynb #4d7f58d3
+# %% ../nbs/30_masked_lm.ipynb #43d9cf9d
 def vocabulary_tokenizer(
     pieces: list[str],         # the words of the language: texts are cut into these, longest first
 ):
@@ -139,7 +139,7 @@ def vocabulary_tokenizer(
     tok.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
     return tok
 
-# %% ../nbs/30_masked_lm.ipynb #92a7058c
+# %% ../nbs/30_masked_lm.ipynb #8a4fd5d8
 def tiny_masked_lm(
     tokenizer,                  # with a mask token
     hidden_size: int = 128,
@@ -160,7 +160,7 @@ def tiny_masked_lm(
     model.config.mask_token_id = tokenizer.mask_token_id        # its row is as random as the others
     return make_masked_lm(model.eval(), tokenizer, shifted_head)
 
-# %% ../nbs/30_masked_lm.ipynb #43f74051
+# %% ../nbs/30_masked_lm.ipynb #4ba7fdf5
 def _need(raw: dict, what: str, **values) -> None:
     "Raise `ValueError` unless the config says these things (or nothing on them)."
     for k, v in values.items():
@@ -194,7 +194,7 @@ def _llada_config(raw: dict):
         num_key_value_heads=raw.get("n_kv_heads") or (1 if raw.get("multi_query_attention") else heads), max_position_embeddings=raw["max_sequence_length"], rms_norm_eps=raw.get("rms_norm_eps", 1e-5),
         rope_parameters={"rope_type": "default", "rope_theta": float(raw.get("rope_theta", 10000.0))}, tie_word_embeddings=bool(raw.get("weight_tying", False)), eos_token_id=raw.get("eos_token_id"), pad_token_id=raw.get("pad_token_id"))
 
-# %% ../nbs/30_masked_lm.ipynb #fc44bb91
+# %% ../nbs/30_masked_lm.ipynb #5011b7ac
 KINDS = {"dream": (_dream_config, True, 151666), "llada": (_llada_config, False, 126336)}     # config, shifted head, mask token
 
 def _llada_weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -241,11 +241,11 @@ def load_masked_lm(
     if not sees_future(model): raise ValueError(f"{source}: the model does not look ahead")
     return model.eval(), _tokenizer(folder, kind, mask)
 
-# %% ../nbs/30_masked_lm.ipynb #b806192f
+# %% ../nbs/30_masked_lm.ipynb #3dc05deb
 def masked_student(
     settings: Settings,
     folder: str | Path,           # written here: model and tokenizer, whole or not at all; kept when it is there already
-    shifted_head: bool = False,
+    shifted_head: bool | None = None,   # None: settings.diffusion.shifted_head
 ) -> Path:
     "The settings' student made into a masked language model and saved; `load_masked_lm` reads it."
     from transformers import AutoModelForCausalLM
@@ -253,7 +253,7 @@ def masked_student(
     folder = Path(folder)
     if (folder / "config.json").exists(): return folder
     quiet_libraries(); tokenizer = load_tokenizer(settings); folder.parent.mkdir(parents=True, exist_ok=True)
-    model = make_masked_lm(AutoModelForCausalLM.from_pretrained(weights_path(settings), dtype="auto").eval(), tokenizer, shifted_head)
+    model = make_masked_lm(AutoModelForCausalLM.from_pretrained(weights_path(settings), dtype="auto").eval(), tokenizer, settings.diffusion.shifted_head if shifted_head is None else shifted_head)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".saving-") as tmp:
         model.save_pretrained(Path(tmp) / "model"); tokenizer.save_pretrained(Path(tmp) / "model")
         shutil.rmtree(folder, ignore_errors=True); (Path(tmp) / "model").rename(folder)
