@@ -4,7 +4,7 @@
     python benchmarks/coupled.py --reuse              # go on where it was stopped, or only write the table again
     python benchmarks/coupled.py --seeds 0 --work 40000 --pretrain 20 --samples 1 --outputs /tmp/try --out /dev/null    # does it work?
 
-The task is `oneliners` (nbs/38_oneliners.ipynb): one line of Python for an English phrase, judged by running it in the sandbox. The model (a Llama of a third of a million weights that looks both ways) is
+The task is `oneliners` (nbs/38_oneliners.ipynb): one line of Python for an English phrase, judged by running it in the sandbox. The model (a Llama of a hundred thousand weights that looks both ways) is
 trained from random weights on a corpus in which a piece of a program is wrong 45 % of the time, once, and every cell starts from it. Held out are combinations that were never seen.
 
 Estimators: full (everything hidden, one pass), decoupled (everything hidden, and two independent random masks: three passes), coupled (everything hidden, and a mask and its complement: three passes). They differ
@@ -119,7 +119,7 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     p.add_argument("--estimators", nargs="+", choices=ESTIMATORS, default=list(ESTIMATORS))
     p.add_argument("--work", type=int, default=2_000_000, help="work of every cell, in forward passes of one token (default: 2000000)")
-    p.add_argument("--pretrain", type=int, default=300, help="optimiser steps on the corpus (default: 300)")
+    p.add_argument("--pretrain", type=int, default=400, help="optimiser steps on the corpus (default: 400)")
     p.add_argument("--samples", type=int, default=4, help="answers to each held-out problem (default: 4)")
     p.add_argument("--threads", type=int, default=1, help="torch threads (default: 1; the model is too small for more to help much)")
     p.add_argument("--set", action="append", dest="sets", default=[], metavar="NAME=VALUE", help="further settings of every cell")
