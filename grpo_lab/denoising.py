@@ -188,7 +188,7 @@ def _denoise_rows(model, prompts, plan, remasking, temperature, top_p, seeds, eo
     gens = [torch.Generator().manual_seed(s) for s in seeds]
     order = torch.stack([torch.rand(c, generator=g) for g in gens]); u = torch.stack([torch.rand(len(plan), c, generator=g) for g in gens])
     ids = torch.tensor([[pad] * (p - len(r)) + r + [mask] * c for r in prompts], device=device); seen = torch.tensor([[0] * (p - len(r)) + [1] * (len(r) + c) for r in prompts], device=device)
-    logps, stops, alive, out = torch.zeros(n, c), torch.tensor(eos, device=device), torch.arange(n), [Denoised([]) for _ in prompts]
+    logps, stops, alive, out = torch.zeros(n, c, device=device), torch.tensor(eos, device=device), torch.arange(n), [Denoised([]) for _ in prompts]
     for r, (low, high, count) in enumerate(plan):
         here = torch.zeros(len(alive), p + c, dtype=torch.bool, device=device); here[:, p + low:p + high] = ids[alive, p + low:p + high] == mask
         states, draws = token_hidden(model, ids[alive], seen[alive])[here], u[alive, r].to(device)[here[:, p:]]; size = max(64, 2**24 // inner.config.vocab_size)
@@ -196,10 +196,9 @@ def _denoise_rows(model, prompts, plan, remasking, temperature, top_p, seeds, eo
         if remasking == "random": score = order.to(device)[alive][here[:, p:]]
         grid = lambda x, fill: torch.full(here.shape, fill, dtype=x.dtype, device=device).masked_scatter(here, x)[:, p:]
         best = grid(score.double(), -math.inf).argsort(dim=1, descending=True, stable=True)[:, :count]            # ties: leftmost first
-        token, logp, sure = (grid(x, 0).gather(1, best).cpu() for x in (token, logp, sure)); best = best.cpu()
-        for k, row in enumerate(alive.tolist()):
-            ids[row, p + best[k].to(device)] = token[k].to(device); logps[row, best[k]] = logp[k]
-            if history: out[row].rounds.append({"positions": best[k].tolist(), "token_ids": token[k].tolist(), "confidence": sure[k].tolist()})
+        token, logp, sure = (grid(x, 0).gather(1, best) for x in (token, logp, sure)); rows = alive.to(device)[:, None]
+        ids[rows, p + best] = token; logps[rows, best] = logp.float()
+        for row, *one in zip(alive.tolist(), *(x.tolist() for x in (best, token, sure))) if history else (): out[row].rounds.append(dict(zip(("positions", "token_ids", "confidence"), one)))
         done = (_first(torch.isin(ids[alive, p:], stops)) < _first(ids[alive, p:] == mask)).cpu(); alive = alive[~done]
         if not len(alive): break
     for row, o in zip(range(n), out):
