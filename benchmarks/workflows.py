@@ -9,8 +9,8 @@
 Arms: single (one call a problem); best_of (as many calls as a workflow may make: the first program that passes the shown test); random (random workflows, the best on the validation problems is kept);
 mcts (tree search from the single shot, edits by chance); mcts_trained (the policy is trained on the tree of `mcts`, then the same search with edits in the order of what it has learned).
 
-Equal calls. On a test problem every workflow may make at most --calls calls. The three searching arms have the same budget of calls on the validation problems (--budget); an evaluation that does not fit into what is left does not count. Programs that the policy or its
-reference reads to sort edits count as calls of mcts_trained, too. Calls are counted where they are asked for, also where an equal request (same words, same seed) was answered before: such answers are kept, so that arms share what they have in common and the run is faster than its calls.
+Equal calls. On a test problem every workflow may make at most --calls calls. The three searching arms have the same budget of calls on the validation problems (--budget); a round that does not fit into what is left does not count. Programs that the policy or its
+reference reads to sort edits count as calls of mcts_trained, too. Within one search an equal request (same words, same seed) is made once, and counts once. What another arm asked before counts in full for every arm; its answer is only not waited for again.
 What training costs is not in calls; its seconds stand beside. single makes one call and reports the mean over --calls seeds, so that it, too, has been measured with that many calls.
 
 A workflow sees the shown test of a problem; what is counted is all tests, hidden ones included, on problems that no search has seen. Intervals: bootstrap over test problems and seeds together. Nothing was tuned on the test problems.
@@ -98,12 +98,12 @@ class Bench:
                 w, drawn = random_workflow(100_000 * seed + drawn), drawn + 1
                 if workflow_id(w) not in tree.keys and w not in some:
                     some.append(w)
-            for w, outcomes in zip(some, evaluate_all(store, some, evaluate, self.cfg)):
-                node = judge_node(Node(id=len(tree), father=0 if len(tree) else None, workflow=w), outcomes, self.cfg)
-                if calls + node.calls > self.cfg.max_calls:
-                    return tree, {"calls": calls, "rounds": []}
-                calls += node.calls
-                tree.add(node)
+            found, cost = evaluate_all(store, some, evaluate, self.cfg)
+            if len(tree) and calls + cost > self.cfg.max_calls:
+                return tree, {"calls": calls, "rounds": []}
+            calls += cost
+            for w, outcomes in zip(some, found):
+                tree.add(judge_node(Node(id=len(tree), father=0 if len(tree) else None, workflow=w), outcomes, self.cfg))
             print(f"    {len(tree)} workflows, best {tree.best()[0].score:.3f}, {calls} calls", flush=True)
 
     def learned(self, seed):

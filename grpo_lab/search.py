@@ -7,7 +7,7 @@ __all__ = ['SELECTIONS', 'Proposer', 'Evaluator', 'Outcome', 'outcome_reward', '
            'mixed_probabilities', 'select_mixed', 'uct', 'select_uct', 'random_proposals', 'expand', 'Store', 'flat',
            'why_stop', 'evaluate_all', 'search', 'workflow_question', 'extremes', 'search_trajectories']
 
-# %% ../nbs/36_search.ipynb #54143114
+# %% ../nbs/36_search.ipynb #6a3c8554
 import json, math, random
 from collections import Counter
 from pathlib import Path
@@ -17,7 +17,7 @@ from .config import Search
 from .records import Problem, Record, Trajectory, atomic_write
 from .workflows import SINGLE_SHOT, Workflow, apply_edit, describe, from_python, parse_edit, random_edit, to_python, workflow_id
 
-# %% ../nbs/36_search.ipynb #69c6936e
+# %% ../nbs/36_search.ipynb #b851e68c
 class Outcome(Record):
     "One workflow on one problem, once."
     problem_id: str
@@ -36,7 +36,7 @@ def outcome_reward(o: Outcome, cfg: Search) -> float:
     price = cfg.weight_calls * min(1.0, o.calls / cfg.calls) + cfg.weight_seconds * min(1.0, o.seconds / cfg.seconds)
     return cfg.weight_correctness * (o.correctness if cfg.partial else float(o.solved)) - price
 
-# %% ../nbs/36_search.ipynb #e59d9e60
+# %% ../nbs/36_search.ipynb #9143eb98
 class Experience(Record):
     "What came of one edit."
     father: int                         # node that was changed
@@ -82,7 +82,7 @@ def judge_node(node: Node, outcomes: Sequence[Outcome], cfg: Search, father: Nod
     node.visits, node.value = 1, node.score
     return node
 
-# %% ../nbs/36_search.ipynb #571094d6
+# %% ../nbs/36_search.ipynb #592229bb
 class Tree:
     "Nodes in the order in which they were made."
     def __init__(self, nodes: Iterable[Node] = ()):
@@ -114,7 +114,7 @@ class Tree:
         for n in self.path(node.id): n.visits += 1; n.value += node.score
         return node
 
-# %% ../nbs/36_search.ipynb #188ff845
+# %% ../nbs/36_search.ipynb #ea8e9cf1
 def mixed_probabilities(
     scores: Sequence[float],     # from 0 to 1
     uniform: float = 0.3,        # share that is the same for all
@@ -129,7 +129,7 @@ def select_mixed(tree: Tree, cfg: Search, rng: random.Random, pending: Counter =
     others = [n for n in tree.best(len(tree)) if n.id][:cfg.candidates - 1]; found = [tree.root, *others]
     return rng.choices(found, mixed_probabilities([n.score for n in found]))[0]
 
-# %% ../nbs/36_search.ipynb #d0250ea5
+# %% ../nbs/36_search.ipynb #1a724b7e
 def uct(value: float, visits: float, father_visits: float, exploration: float) -> float:
     "Upper confidence bound of a child (Kocsis and Szepesvári 2006)."
     return value / visits + exploration * math.sqrt(math.log(father_visits) / visits)
@@ -147,7 +147,7 @@ def select_uct(tree: Tree, cfg: Search, rng: random.Random, pending: Counter = C
 
 SELECTIONS: dict[str, Callable[..., Node]] = {"mixed": select_mixed, "uct": select_uct}
 
-# %% ../nbs/36_search.ipynb #938b87f4
+# %% ../nbs/36_search.ipynb #575a3844
 Proposer = Callable[[Node, Tree, int, int], list[str]]         # (parent, tree, how many, seed) -> texts
 
 def random_proposals(parent: Node, tree: Tree, n: int, seed: int) -> list[str]:
@@ -173,7 +173,7 @@ def expand(
         if found := usable(describe(random_edit(parent.workflow, seed * 1000 + 500 + i))): refused["by chance"] += 1; return *found, refused
     return None, "", refused
 
-# %% ../nbs/36_search.ipynb #71ed354d
+# %% ../nbs/36_search.ipynb #6d3ee069
 class Store:
     "The folder of one search."
     def __init__(self, folder: str | Path): self.dir, self.cache = Path(folder), Path(folder) / "evaluations"
@@ -184,13 +184,15 @@ class Store:
         except FileNotFoundError: return None
         except ValueError as e: raise ValueError(f"{self.dir / 'state.json'} is damaged ({e}); delete the folder to begin again") from None
 
-    def outcomes(self, key: str) -> list[Outcome] | None:
-        "Of a workflow; None: it was not evaluated."
-        try: return [Outcome.model_validate(o) for o in json.loads((self.cache / f"{key}.json").read_text(encoding="utf-8"))]
+    def evaluation(self, key: str) -> tuple[list[Outcome], list[str]] | None:
+        "Outcomes of a workflow, and the requests that it was the first to make; None: it was not evaluated."
+        try: doc = json.loads((self.cache / f"{key}.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError): return None
+        return [Outcome.model_validate(o) for o in doc["outcomes"]], doc["asked"]
 
-    def keep(self, key: str, outcomes: Sequence[Outcome]) -> None:
-        atomic_write(self.cache / f"{key}.json", json.dumps([o.model_dump() for o in outcomes], ensure_ascii=False, indent=0) + "\n")
+    def keep(self, key: str, outcomes: Sequence[Outcome], asked: Iterable[str] = ()) -> None:
+        doc = {"outcomes": [o.model_dump() for o in outcomes], "asked": sorted(asked)}
+        atomic_write(self.cache / f"{key}.json", json.dumps(doc, ensure_ascii=False, indent=0) + "\n")
 
     def write(self, node: Node, code: bool = True) -> None:
         "A node, and its program."
@@ -211,7 +213,7 @@ class Store:
         state = self.state() or {"nodes": 0}
         return Tree(Node.model_validate_json((self.dir / "nodes" / f"{i:03d}.json").read_text(encoding="utf-8")) for i in range(state["nodes"]))
 
-# %% ../nbs/36_search.ipynb #d3921e2c
+# %% ../nbs/36_search.ipynb #3d78dd96
 def flat(
     tops: Sequence[float],     # mean of the best scores after each round
     patience: int,             # rounds; 0: never
@@ -227,18 +229,26 @@ def why_stop(state: dict, cfg: Search) -> str:
     if flat([r["top"] for r in state["rounds"]], cfg.patience): return f"the best three have not moved for {cfg.patience} rounds"
     return ""
 
-# %% ../nbs/36_search.ipynb #d10b3dbc
-Evaluator = Callable[[list[Workflow], int], list[list[Outcome]]]      # (workflows, validation round) -> for each one outcome a problem
+# %% ../nbs/36_search.ipynb #8e964710
+Evaluator = Callable[[list[Workflow], int], list[list[Outcome]]]      # (workflows, validation round) -> for each one outcome a problem; may have `asked`, see `evaluate_all`
 
-def evaluate_all(store: Store, workflows: list[Workflow], evaluate: Evaluator, cfg: Search) -> list[list[Outcome]]:
-    "Outcomes of all validation rounds, from the cache where it has them; what is new goes to the evaluator together."
-    known = [store.outcomes(workflow_id(w)) for w in workflows]; new = [i for i, k in enumerate(known) if k is None]; fresh: dict[int, list[Outcome]] = {i: [] for i in new}
+def evaluate_all(
+    store: Store, workflows: list[Workflow],
+    evaluate: Evaluator,                  # its `asked`, a set, where it has one: every different request made of the model so far
+    cfg: Search,
+) -> tuple[list[list[Outcome]], int]:     # outcomes of all validation rounds; calls of the model
+    "Evaluate together, from the cache what it has. A request that this search made before is no call."
+    seen = getattr(evaluate, "asked", None); known = [store.evaluation(workflow_id(w)) for w in workflows]; new = [i for i, k in enumerate(known) if k is None]
+    before = set(seen or ()); fresh: dict[int, list[Outcome]] = {i: [] for i in new}
+    if seen is not None: seen.update(key for k in known if k is not None for key in k[1])
+    start = set(seen or ())
     for r in range(cfg.validation_rounds if new else 0):
         for i, found in zip(new, evaluate([workflows[i] for i in new], r), strict=True): fresh[i] += [o.model_copy(update={"round": r}) for o in found]
     for i, found in fresh.items():
         if not found: raise ValueError("the evaluation of a workflow gave no outcome: there are no problems to try it on")
-        store.keep(workflow_id(workflows[i]), found)
-    return [k if k is not None else fresh[i] for i, k in enumerate(known)]
+        store.keep(workflow_id(workflows[i]), found, (seen or set()) - start if i == new[0] else ())       # what they asked together is written once
+    out = [k[0] if k is not None else fresh[i] for i, k in enumerate(known)]
+    return out, len(seen - before) if seen is not None else sum(o.calls for found in out for o in found)
 
 def _children(tree: Tree, propose: Proposer, cfg: Search, seed: int, number: int) -> tuple[list[Node], Counter]:
     "The nodes that a round tries, not evaluated, and what was refused in vain."
@@ -261,7 +271,7 @@ def _begin(store: Store, cfg: Search, seed: int, root: Workflow, about: dict) ->
         raise ValueError(f"{store.dir} holds a search with another {', '.join(sorted(diff))}; search in another folder, or delete this one")
     return state, store.load()
 
-# %% ../nbs/36_search.ipynb #eb2751e8
+# %% ../nbs/36_search.ipynb #a2d6976f
 def search(
     folder: str | Path,                   # of this search; one that is there already is continued
     evaluate: Evaluator,
@@ -275,15 +285,16 @@ def search(
     "Monte Carlo tree search over workflows. Raises `ValueError` where the folder holds another search."
     store = Store(folder); state, tree = _begin(store, cfg, seed, root, about or {})
     spent = lambda: getattr(propose, "calls", 0); begun = spent()
+    if hasattr(evaluate, "asked"): evaluate.asked.update(key for n in tree.nodes for key in store.evaluation(n.key)[1])
     while not (state["stopped"] and len(tree)) and (not len(tree) or not why_stop(state, cfg)):
         number = len(state["rounds"]) + bool(len(tree))
         made, lost = _children(tree, propose, cfg, seed, number) if len(tree) else ([Node(id=0, workflow=root)], Counter())
-        found = evaluate_all(store, [n.workflow for n in made], evaluate, cfg)
-        calls = state["calls"] + spent() - begun; begun = spent(); touched: dict[int, Node] = {}
+        found, cost = evaluate_all(store, [n.workflow for n in made], evaluate, cfg)
+        calls = state["calls"] + spent() - begun + cost; begun = spent(); touched: dict[int, Node] = {}
+        if cfg.max_calls and len(tree) and calls > cfg.max_calls: state["stopped"] = f"the budget of {cfg.max_calls} calls"; store.seal(state); break
         for node, outcomes in zip(made, found):
             judge_node(node, outcomes, cfg, tree[node.father] if len(tree) else None)
-            if cfg.max_calls and len(tree) and calls + node.calls > cfg.max_calls: state["stopped"] = f"the budget of {cfg.max_calls} calls"; break
-            calls += node.calls; tree.add(node); store.write(node); touched |= {n.id: n for n in tree.path(node.id)[1:]}
+            tree.add(node); store.write(node); touched |= {n.id: n for n in tree.path(node.id)[1:]}
         for n in touched.values(): store.write(n, code=False)                    # their visits and values
         top = [n.score for n in tree.best(3)]
         entry = {"round": number, "top": sum(top) / len(top), "best": tree.best()[0].score, "refused": dict(lost), "calls": calls}
@@ -292,7 +303,7 @@ def search(
         if progress: progress(len(state["rounds"]), f"{len(tree)} workflows, best {tree.best()[0].score:.3f}, {calls} calls")
     return tree
 
-# %% ../nbs/36_search.ipynb #184cc751
+# %% ../nbs/36_search.ipynb #043a7ba0
 def workflow_question(problem: Problem) -> str:
     "What a policy is asked when it is to write a workflow."
     return f"Write an async function workflow(self) that plans how a model answers this problem.\n\nProblem: {problem.prompt.strip()}"
@@ -313,7 +324,7 @@ def search_trajectories(
         store = Store(folder)
         for node in store.load().nodes:
             code, by = store.code(node), {}
-            for o in store.outcomes(node.key) or []: by.setdefault(o.problem_id, []).append(outcome_reward(o, cfg))
+            for o in (store.evaluation(node.key) or ([], []))[0]: by.setdefault(o.problem_id, []).append(outcome_reward(o, cfg))
             for p in problems:
                 if p.id not in by: raise ValueError(f"{folder}: workflow {node.name} was not tried on problem {p.id}; search over the same problems")
                 found[p.id][code] = sum(by[p.id]) / len(by[p.id])

@@ -27,6 +27,14 @@ def toy(workflows, r):
     return [[Outcome(problem_id=f"p{i}", solved=len({s.op for s in walk(w.steps)}) > i + 1, correctness=1.0, calls=len(walk(w.steps)), seconds=0.5) for i in range(3)] for w in workflows]
 
 
+class Asking:
+    "The same, with requests that workflows share: a step asks what equal steps before it in other workflows asked."
+    def __init__(self): self.asked = set()
+    def __call__(self, workflows, r):
+        self.asked |= {f"{i} {s.op}" for w in workflows for i, s in enumerate(walk(w.steps))}
+        return toy(workflows, r)
+
+
 CFG = Search(rounds=10, patience=0, calls=8, weight_calls=0.05, children=2)
 
 
@@ -38,9 +46,10 @@ def contents(folder):
 def test_a_search_stopped_at_any_write_ends_with_the_same_files(tmp_path, monkeypatch, selection):
     cfg, real, writes = CFG.model_copy(update={"rounds": 4, "selection": selection}), chapter.atomic_write, []
     monkeypatch.setattr(chapter, "atomic_write", lambda path, data: (writes.append(path), real(path, data)))
-    search(tmp_path / "whole", toy, cfg=cfg, seed=3)
+    search(tmp_path / "whole", Asking(), cfg=cfg, seed=3)
     whole, n = contents(tmp_path / "whole"), len(writes)
-    assert n > 20 and "state.json" in whole and json.loads(whole["state.json"])["nodes"] == 9
+    state = json.loads(whole["state.json"]); asked = [k for name, text in whole.items() if name.startswith("evaluations") for k in json.loads(text)["asked"]]
+    assert n > 20 and state["nodes"] == 9 and len(asked) == len(set(asked)) == state["calls"] > 5, "a request counts once"
 
     class Power(Exception): pass
     for stop in range(n):
@@ -51,9 +60,9 @@ def test_a_search_stopped_at_any_write_ends_with_the_same_files(tmp_path, monkey
             left[0] -= 1
             return real(path, data)
         monkeypatch.setattr(chapter, "atomic_write", write)
-        with pytest.raises(Power): search(folder, toy, cfg=cfg, seed=3)
+        with pytest.raises(Power): search(folder, Asking(), cfg=cfg, seed=3)
         left[0] = -1                                              # never again
-        search(folder, toy, cfg=cfg, seed=3)
+        search(folder, Asking(), cfg=cfg, seed=3)
         assert contents(folder) == whole, f"stopped before write {stop + 1}, {writes[stop]}"
 
 
