@@ -7,7 +7,7 @@ __all__ = ['ANY', 'AS_TRAINED', 'Board', 'guard', 'beside', 'picture_html', 'pic
            'run_board', 'feedback_board', 'rewards_board', 'playground_board', 'advantages_board', 'training_board',
            'layouts_by_rule', 'places', 'side_by_side', 'completions_board', 'compare_board', 'forgiving', 'show_run',
            'show_feedback', 'show_rewards', 'show_advantages', 'show_training', 'show_completions', 'show_compare',
-           'all_runs', 'all_board', 'show_all', 'write_index']
+           'all_runs', 'searches', 'tree_board', 'all_board', 'show_all', 'write_index']
 
 # %% ../nbs/28_dashboards.ipynb #4dc1f636
 import functools, html, math, time
@@ -325,7 +325,7 @@ def completions_board(view: View) -> Board:
             fresh = not c.options; set_options(c, at)
             if fresh and at: c.value = at[i]
         update()
-    pages.on_pick, pages.on_sort = show, update; filters["stage"].options = [("all", ANY), *((step_label(v), v) for v in choices(view.df, "stage"))]; filters["stage"].value = (choices(view.df, "stage") or [ANY])[-1]   # begin where the run ended
+    pages.on_pick, pages.on_sort = show, update; filters["stage"].options = [("all", ANY), *((step_label(v), v) for v in choices(view.df, "stage"))]; filters["stage"].value = ([ANY] + [v for v in choices(view.df, "stage") if v[:1].isdigit()])[-1]   # begin where the run ended; free prompts are no step
     refresh(); views.read_ahead(view.rows); watch((*filters.values(), find, where), update); watch((left, right), compare); watch((rule,), paint); draw.on_click(draw_it)
     box = W.VBox([_html(views.CSS), W.HBox([*list(filters.values())[:4]]), W.HBox([*list(filters.values())[4:], find, where]), pages.widget, beside(text, W.VBox([W.HBox([draw, rule]), image])), _html(page("<h4>Two steps side by side</h4>")), W.HBox([left, right]), both])
     return Board(box, {**filters, "search": find, "in": where, "grid": pages.grid, "where": pages.where, "text": text, "draw": draw, "rule": rule, "image": image, "left": left, "right": right, "both": both, "state": state}, refresh)
@@ -414,6 +414,27 @@ def all_runs(outputs: Any = None) -> dict[str, Path]:
     from grpo_lab.runs import runs_folder
     root = Path(outputs) if outputs else runs_folder(Settings()); return {f.parent.name: f.parent for f in sorted(root.glob("*/run.json"), key=lambda f: f.stat().st_mtime)}
 
+# %% ../nbs/28_dashboards.ipynb #7ree0002
+def searches(view: View) -> dict[str, Path]:     # name of the step -> folder
+    "The searches of a run, in order."
+    return {f.parent.name: f.parent for f in sorted((view.dir / "searches").glob("*/state.json"))}
+
+def tree_board(view: View) -> Board:
+    "The tree of a search: its picture, and every workflow to click on."
+    import ipywidgets as W
+    which, picture, place = pick("search", list(searches(view))), _html(), W.VBox()
+    def update():
+        folder = searches(view).get(which.value)
+        if folder is None: picture.value = page(note("This run has not searched yet.")); place.children = (); return
+        from grpo_lab.search import Store
+        from grpo_lab.workflow_loop import plot_tree, show_tree
+        guard(picture, lambda: picture_html(plot_tree(Store(folder).load())))
+        try: place.children = (show_tree(folder, static=False),)
+        except Exception as e: place.children = (_html(page(note(f"This cannot be shown: {type(e).__name__}: {str(e)[:300]}"))),)
+    def refresh(): set_options(which, list(searches(view))); update()
+    update(); watch((which,), update)
+    return Board(W.VBox([_html(views.CSS), which, picture, place]), {"search": which, "picture": picture, "place": place}, refresh)
+
 # %% ../nbs/28_dashboards.ipynb #0139629e
 def all_board(run: Any = None, outputs: Any = None) -> Board:
     "Every dashboard of a run, and a choice of run."
@@ -422,14 +443,15 @@ def all_board(run: Any = None, outputs: Any = None) -> Board:
     if v: folders = {**{n: f for n, f in folders.items() if f != v.dir}, v.name: v.dir}
     if not folders: return Board(_html(views.CSS + page(note("There are no runs yet: grpo-lab run --profile smoke makes one in minutes."))))
     which, tabs, state = pick("run", list(folders), v.name if run is not None else list(folders)[-1], width="420px"), W.Tab(), {}
-    makers = {"Run": run_board, "Rewards": rewards_board, "Advantages": advantages_board, "Training": training_board, "Teacher": feedback_board, "Completions": completions_board, "Compare runs": lambda v: compare_board(folders, [n for n in folders if n != v.name][-2:] + [v.name])}
+    common = {"Run": run_board, "Rewards": rewards_board, "Advantages": advantages_board, "Training": training_board, "Teacher": feedback_board, "Completions": completions_board, "Compare runs": lambda v: compare_board(folders, [n for n in folders if n != v.name][-2:] + [v.name])}
     def fill():
-        i = tabs.selected_index; name = list(makers)[i if i is not None else 0]; boards = state["boards"]
+        i = tabs.selected_index; makers = state["makers"]; name = list(makers)[min(i or 0, len(makers) - 1)]; boards = state["boards"]
         if name not in boards:
             boards[name] = makers[name](state["view"])
-            if name == "Run": boards[name].controls["clock"].observe(lambda _: [b.refresh() for n, b in boards.items() if n != "Run" and n == list(makers)[tabs.selected_index or 0]], "beat")
+            if name == "Run": boards[name].controls["clock"].observe(lambda _: [b.refresh() for n, b in boards.items() if n != "Run" and n == list(state["makers"])[tabs.selected_index or 0]], "beat")
             children = list(tabs.children); children[list(makers).index(name)] = boards[name].widget; tabs.children = children
-    def change(): state["view"] = open_view(folders[which.value]); state["boards"] = {}; tabs.children = [_html(page(note("…"))) for _ in makers]; tabs.titles = list(makers); fill()
+    def change():
+        state["view"] = open_view(folders[which.value]); state["boards"] = {}; state["makers"] = makers = {**common, **({"Workflow tree": tree_board} if searches(state["view"]) else {})}; tabs.children = [_html(page(note("…"))) for _ in makers]; tabs.titles = list(makers); fill()
     change(); tabs.observe(lambda _: fill(), "selected_index"); watch((which,), change)
     return Board(W.VBox([which, tabs]), {"run": which, "tabs": tabs, "state": state}, lambda: [b.refresh() for b in state["boards"].values()])
 
