@@ -6,7 +6,7 @@
 __all__ = ['rollout_masks', 'put_back', 'without_zeros', 'adapter_sync', 'Coupled', 'coupled_grpo_trainer', 'coupled_config',
            'trainer_settings', 'train_coupled', 'save_coupled', 'evaluate_masked', 'make_starting_model']
 
-# %% ../nbs/33_coupled.ipynb #0c02f874
+# %% ../nbs/33_coupled.ipynb #e251643b
 import copy, json, time
 from collections import Counter
 from pathlib import Path
@@ -16,7 +16,7 @@ from .estimators import ESTIMATORS, draw_masks, estimate_logps
 from .ledger import Ledger, ledger_row
 from .records import Problem
 
-# %% ../nbs/33_coupled.ipynb #1b58b9d8
+# %% ../nbs/33_coupled.ipynb #0ebf22aa
 def rollout_masks(
     rows: int, prompt: int, canvas: int,   # B, P, C
     iterations: int,                       # num_iterations
@@ -30,7 +30,7 @@ def rollout_masks(
     pairs = [draw_masks(rows, prompt, canvas, own if random_masking else fixed(), **how) for _ in range(iterations)]
     return tuple(torch.stack(x, 1) for x in zip(*pairs))
 
-# %% ../nbs/33_coupled.ipynb #ee4f8b15
+# %% ../nbs/33_coupled.ipynb #0bc017a6
 def put_back(
     ids: torch.Tensor,        # [B, P + L]
     seen: torch.Tensor,       # [B, P + L], 1 at prompt and completion tokens
@@ -44,7 +44,7 @@ def put_back(
     full = torch.cat([ids, ids.new_full((rows, more), eos)], 1); full[:, prompt:] = full[:, prompt:].masked_fill(scored[:, prompt:] == 0, eos)
     return full, torch.cat([seen[:, :prompt], seen.new_ones(rows, canvas)], 1), scored
 
-# %% ../nbs/33_coupled.ipynb #adcf28a3
+# %% ../nbs/33_coupled.ipynb #5895a7df
 class _Scores:
     "Part of the trainer: log-probabilities under masks."
     def _mask_id(self) -> int:
@@ -54,24 +54,29 @@ class _Scores:
     def _draw(self, rows: int, prompt: int, device) -> None:
         "Masks of the rollout at hand."
         n = self.num_iterations if self.model.training else 1
-        made = rollout_masks(rows, prompt, self.max_completion_length, n, self.mask_seed, self.state.global_step, self.accelerator.process_index, self.random_masking, **self.masking)
+        made = rollout_masks(rows, prompt, self.max_completion_length, n, self.mask_seed, self.state.global_step, self.accelerator.process_index,
+                             self.random_masking, **self.masking)
         self._masks = tuple(x.to(device) for x in made)
 
     def _score(self, model, ids, seen, scored, hidden, weights):   # -> [B, P + C] log-probabilities, entropies
         from grpo_lab.masked_lm import masked_logps
-        inner = self.accelerator.unwrap_model(model); kind = "trained" if torch.is_grad_enabled() and self.model.training else "scored"
+        inner, kind = self.accelerator.unwrap_model(model), "trained" if torch.is_grad_enabled() and self.model.training else "scored"
         self.tokens[kind] += int(seen.sum()) * hidden.shape[1]
         def score(shown, targets, wanted, attention): return masked_logps(inner, shown, targets, wanted, attention, self.temperature)
-        with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=self.half): return estimate_logps(score, ids, seen, scored, hidden, weights, self._mask_id())
+        with torch.autocast(ids.device.type, dtype=torch.bfloat16, enabled=self.half):
+            return estimate_logps(score, ids, seen, scored, hidden, weights, self._mask_id())
 
     def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, compute_entropy=False, **kw):
         prompt, length, size = input_ids.shape[1] - logits_to_keep, logits_to_keep, batch_size or len(input_ids)
-        canvas = put_back(input_ids, attention_mask, length, self.max_completion_length, self._tokenizer.eos_token_id); out = lambda x: x[..., prompt:prompt + length]
+        canvas = put_back(input_ids, attention_mask, length, self.max_completion_length, self._tokenizer.eos_token_id)
+        out = lambda x: x[..., prompt:prompt + length]
         if self._using: return *map(out, self._score(model, *canvas, *self._using)), None
         old = self._masks is None and self.num_iterations > 1        # TRL asks for these first, then for the reference's
         if self._masks is None: self._draw(len(input_ids), prompt, input_ids.device)
-        each = [torch.cat([self._score(model, *part)[0] for part in zip(*(x.split(size) for x in (*canvas, *(m[:, n] for m in self._masks))))])
-                for n in range(int(old and self._first_is_own()), self._masks[0].shape[1])]
+        def under(n):       # masks of inner iteration n, `size` rows at a time
+            parts = zip(*(x.split(size) for x in (*canvas, *(m[:, n] for m in self._masks))))
+            return torch.cat([self._score(model, *part)[0] for part in parts])
+        each = [under(n) for n in range(int(old and self._first_is_own()), self._masks[0].shape[1])]
         if len(each) < self._masks[0].shape[1]: each.insert(0, torch.full_like(each[0], torch.nan))      # never read
         return out(torch.stack(each, 1)), None, None
 
@@ -79,16 +84,16 @@ class _Scores:
         "Whether the policy has not moved since it sampled when the first inner iteration ends: its own log-probabilities are the old ones then."
         return self.model.training and self.args.steps_per_generation <= self.args.gradient_accumulation_steps
 
-# %% ../nbs/33_coupled.ipynb #3b49faf3
+# %% ../nbs/33_coupled.ipynb #cd7eaf1c
 class _Rollouts:
     "Part of the trainer: answers, masks kept with them, advantages, the inner iteration."
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, *args, **kw):
         from grpo_lab.denoising import denoise
         from grpo_lab.grpo import row_seeds
-        turn = self._step % self.args.gradient_accumulation_steps; seeds = row_seeds(self.sample_seed, self.state.global_step, turn, self.accelerator.process_index, len(prompt_ids))
-        model = self.accelerator.unwrap_model(self.model)
-        with torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16, enabled=self.half):
-            got = denoise(model, self._tokenizer, prompt_ids, max_completion_length=self.max_completion_length, temperature=self.temperature, top_p=self.top_p, seeds=seeds, **self.decoding)
+        turn, model = self._step % self.args.gradient_accumulation_steps, self.accelerator.unwrap_model(self.model)
+        seeds = row_seeds(self.sample_seed, self.state.global_step, turn, self.accelerator.process_index, len(prompt_ids))
+        how = dict(max_completion_length=self.max_completion_length, temperature=self.temperature, top_p=self.top_p, seeds=seeds, **self.decoding)
+        with torch.autocast(self.accelerator.device.type, dtype=torch.bfloat16, enabled=self.half): got = denoise(model, self._tokenizer, prompt_ids, **how)
         rounds = self.decoding.get("diffusion_steps") or self.max_completion_length
         self.tokens["sampled"] += rounds * sum(len(p) + self.max_completion_length for p in prompt_ids)
         return [s[0].token_ids for s in got], None
@@ -107,7 +112,8 @@ class _Rollouts:
     def _leave_one_out(self, rows: int) -> torch.Tensor:   # [rows of this process]
         from grpo_lab.advantages import combined_advantages
         group = self.num_generations if self.model.training else self.num_generations_eval
-        every = combined_advantages(self._per_function.cpu(), group, self.reward_weights.cpu(), self.multi_objective_aggregation, scale=self.scale_rewards, baseline=self.baseline)
+        every = combined_advantages(self._per_function.cpu(), group, self.reward_weights.cpu(), self.multi_objective_aggregation,
+                                    scale=self.scale_rewards, baseline=self.baseline)
         self._logs["advantages"].extend(every.tolist()); return every[self.accelerator.process_index * rows:][:rows]
 
     def inner_iteration(self) -> int:
@@ -115,20 +121,22 @@ class _Rollouts:
         return self._step // self.args.steps_per_generation % self.num_iterations if self.model.training else 0
 
     def _compute_loss(self, model, inputs):
-        n = self.inner_iteration(); mine = {k: v[:, n] if k in ("old_per_token_logps", "ref_per_token_logps") else v for k, v in inputs.items()}
+        n = self.inner_iteration()
+        mine = {k: v[:, n] if k in ("old_per_token_logps", "ref_per_token_logps") else v for k, v in inputs.items()}
         if n == 0 and self._first_is_own(): mine.pop("old_per_token_logps", None)
         if self.skip_zero and self.model.training and self.beta == 0 and self.loss_type == "dapo": mine = without_zeros(mine)
         self._using = mine["masks"][:, n], mine["mask_weights"][:, n]
         try: return super()._compute_loss(model, mine)
         finally: self._using = None
 
+# %% ../nbs/33_coupled.ipynb #b8ead9bd
 def without_zeros(batch: dict) -> dict:
-    "Without the rows whose advantage is 0, which move nothing where there is no KL term; one row at least."
+    "Without the rows whose advantage is 0; one row at least."
     keep = batch["advantages"] != 0; rows = len(keep)
     if not keep.any(): keep[0] = True
     return {k: v[keep] if isinstance(v, torch.Tensor) and v.dim() and len(v) == rows else v for k, v in batch.items()}
 
-# %% ../nbs/33_coupled.ipynb #670f5ac9
+# %% ../nbs/33_coupled.ipynb #72b596d5
 def _pairs_of_adapters(model) -> list[tuple]:
     "(weight of the reference's adapter, weight of the policy's)."
     named = dict(model.named_parameters())
@@ -148,7 +156,7 @@ def adapter_sync(every: int, alpha: float):
             for mine, theirs in _pairs_of_adapters(getattr(model, "module", model)): mine.data.lerp_(theirs.data, alpha)
     return Sync()
 
-# %% ../nbs/33_coupled.ipynb #2f6fd0a7
+# %% ../nbs/33_coupled.ipynb #90e38e1a
 class Coupled(_Scores, _Rollouts):
     "What is added to `trl.GRPOTrainer`; see `coupled_grpo_trainer`. Raises `ValueError` for settings that cannot work."
     def __init__(self, model, reward_funcs=None, args=None, *more,
@@ -160,12 +168,16 @@ class Coupled(_Scores, _Rollouts):
     ):
         from peft import PeftModel
         from grpo_lab.masked_lm import mask_id
-        mask_id(model); peft = kw.get("peft_config") is not None or isinstance(model, PeftModel); beta, sync = args.beta, args.sync_ref_model
+        mask_id(model); beta, sync = args.beta, args.sync_ref_model
+        peft = kw.get("peft_config") is not None or isinstance(model, PeftModel)
         if baseline not in ("mean", "leave_one_out"): raise ValueError(f"baseline={baseline!r}: choose mean or leave_one_out")
-        if args.entropy_coef or args.use_vllm: raise ValueError("masked-diffusion models have neither the entropy bonus (entropy_coef) nor vLLM here; leave both off")
+        if args.entropy_coef or args.use_vllm:
+            raise ValueError("masked-diffusion models have neither the entropy bonus (entropy_coef) nor vLLM here; leave both off")
         if sync and not beta: raise ValueError("sync_ref_model needs a reference: set beta above 0")
-        self.masking = {"estimator": estimator, "mask_ratio": tuple(mask_ratio), "p_mask_prompt": p_mask_prompt}; draw_masks(1, 1, 1, torch.Generator(), **self.masking)
-        self.random_masking, self.baseline, self.decoding, self.mask_seed, self.half = random_masking, baseline, {"diffusion_steps": 0, **(decoding or {})}, mask_seed, half
+        self.masking = {"estimator": estimator, "mask_ratio": tuple(mask_ratio), "p_mask_prompt": p_mask_prompt}
+        draw_masks(1, 1, 1, torch.Generator(), **self.masking)                     # says now what does not fit
+        self.random_masking, self.baseline, self.mask_seed, self.half = random_masking, baseline, mask_seed, half
+        self.decoding = {"diffusion_steps": 0, **(decoding or {})}
         self.tokens, self._using, self._masks = Counter(), None, None
         reference = copy.deepcopy(model).requires_grad_(False).eval() if beta and not peft else None
         args.beta, args.sync_ref_model = beta if peft else 0.0, False              # not TRL's own reference
@@ -176,7 +188,9 @@ class Coupled(_Scores, _Rollouts):
     def _reference(self, reference, sync: bool, peft: bool) -> None:
         from trl.trainer.callbacks import SyncRefModelCallback
         if reference is not None: self.ref_model = self.accelerator.prepare_model(reference, evaluation_mode=True)
-        if sync and peft: _add_reference_adapter(self.model); self.add_callback(adapter_sync(self.args.ref_model_sync_steps, self.args.ref_model_mixup_alpha))
+        if sync and peft:
+            _add_reference_adapter(self.model)
+            self.add_callback(adapter_sync(self.args.ref_model_sync_steps, self.args.ref_model_mixup_alpha))
         elif sync: self.add_callback(SyncRefModelCallback(ref_model=self.ref_model, accelerator=self.accelerator))
 
     def _load_optimizer_and_scheduler(self, checkpoint):
@@ -189,23 +203,23 @@ def coupled_grpo_trainer() -> type:
     from grpo_lab.grpo import LabSampling
     return type("CoupledGRPOTrainer", (LabSampling, Coupled, GRPOTrainer), {"__doc__": "GRPO for masked-diffusion language models (arXiv 2506.20639)."})
 
-# %% ../nbs/33_coupled.ipynb #4b05f528
+# %% ../nbs/33_coupled.ipynb #d9ce4430
 def coupled_config(settings: Settings, out: str | Path, seed: int, steps: int):
     "`trl.GRPOConfig` of a run. Raises what `grpo_config` raises."
     from grpo_lab.grpo import grpo_config
-    args = grpo_config(settings.grpo.model_copy(update={"max_steps": steps}), Path(out), seed, settings.student.gradient_checkpointing); c = settings.coupled
-    args.sync_ref_model, args.ref_model_sync_steps, args.ref_model_mixup_alpha = c.sync_ref_model, c.ref_model_sync_steps, c.ref_model_mixup_alpha
+    args = grpo_config(settings.grpo.model_copy(update={"max_steps": steps}), Path(out), seed, settings.student.gradient_checkpointing)
+    for k in ("sync_ref_model", "ref_model_sync_steps", "ref_model_mixup_alpha"): setattr(args, k, getattr(settings.coupled, k))
     return args
 
 def trainer_settings(settings: Settings, model) -> dict:
     "What `CoupledGRPOTrainer` takes beyond TRL's arguments."
     from grpo_lab.student import compute_dtype
     c, d = settings.coupled, settings.diffusion
-    half = compute_dtype(settings) == torch.bfloat16 and model.get_input_embeddings().weight.dtype == torch.float32 and model.num_parameters() > 2e7
+    half = compute_dtype(settings) == torch.bfloat16 and model.get_input_embeddings().weight.dtype == torch.float32 and model.num_parameters() > 2e7     # where it is faster
     return {**{k: getattr(c, k) for k in ("estimator", "random_masking", "mask_ratio", "p_mask_prompt", "baseline")}, "half": half,
             "decoding": {k: getattr(d, k) for k in ("diffusion_steps", "block_length", "remasking")}}
 
-# %% ../nbs/33_coupled.ipynb #a4bcd19c
+# %% ../nbs/33_coupled.ipynb #70f59307
 def train_coupled(
     settings: Settings,
     problems: list[Problem],          # training problems
@@ -227,20 +241,23 @@ def train_coupled(
     from grpo_lab.sft import keep_log, progress_callback
     from grpo_lab.student import lora_config
     if not problems: raise ValueError("there are no training problems for GRPO")
-    if settings.diffusion.lora and source is None: raise ValueError("with diffusion.lora the folder of the model's weights is needed, for merging: pass source=, or set diffusion.lora=false")
+    if settings.diffusion.lora and source is None:
+        raise ValueError("with diffusion.lora the folder of the model's weights is needed, for merging: pass source=, or set diffusion.lora=false")
     start, cfg = time.perf_counter(), settings.grpo; keep_freed_memory()
     steps = cfg.max_steps if cfg.max_steps > 0 else max(1, round(cfg.num_train_epochs * len(problems) / cfg.prompts_per_step) * cfg.num_iterations)
-    order = order_problems(problems, -(-steps // cfg.num_iterations), cfg, seed); rewards = task_rewards(settings, problems, verifier); stop = [stop_at(budget)] if budget else []
+    order, rewards = order_problems(problems, -(-steps // cfg.num_iterations), cfg, seed), task_rewards(settings, problems, verifier)
     rows = Dataset.from_list([{"prompt": messages(p), "problem_id": p.id} for p in order])
-    args = coupled_config(settings, Path(out).parent / f".{Path(out).name}-trainer", seed, steps)
-    trainer = coupled_grpo_trainer()(model, rewards, args, train_dataset=rows, processing_class=tokenizer, peft_config=lora_config(settings) if settings.diffusion.lora else None, sampler="generate", sample_seed=seed,
-        mask_seed=seed, on_batch=ledger_writer(ledger, stage, rewards, cfg.num_generations), callbacks=[progress_callback(stage), *stop, *callbacks], **trainer_settings(settings, model))
+    args, stop = coupled_config(settings, Path(out).parent / f".{Path(out).name}-trainer", seed, steps), [stop_at(budget)] if budget else []
+    trainer = coupled_grpo_trainer()(model, rewards, args, train_dataset=rows, processing_class=tokenizer,
+        peft_config=lora_config(settings) if settings.diffusion.lora else None, sampler="generate", sample_seed=seed, mask_seed=seed,
+        on_batch=ledger_writer(ledger, stage, rewards, cfg.num_generations), callbacks=[progress_callback(stage), *stop, *callbacks], **trainer_settings(settings, model))
     for c in stop: c.trainer = trainer
     for c in [c for c in trainer.callback_handler.callbacks if type(c).__name__ == "PrinterCallback"]: trainer.remove_callback(c)
-    trainer.train(); model.eval(); curve = keep_log(log, trainer.state.log_history) if log else [h for h in trainer.state.log_history if "reward" in h]
-    curve = [h for h in curve if "reward" in h]; save_coupled(trainer, tokenizer, out, source); done = trainer.state.global_step
-    return {"steps": done, "completions": -(-done // cfg.num_iterations) * cfg.prompts_per_step * cfg.num_generations, **{f"tokens_{k}": n for k, n in trainer.tokens.items()}, "work": work(trainer.tokens),
-            "seconds": time.perf_counter() - start, "reward_first": curve[0]["reward"], "reward_last": curve[-1]["reward"], "zero_std": sum(h["frac_reward_zero_std"] for h in curve) / len(curve)}
+    trainer.train(); model.eval(); history = keep_log(log, trainer.state.log_history) if log else trainer.state.log_history
+    curve, done = [h for h in history if "reward" in h], trainer.state.global_step; save_coupled(trainer, tokenizer, out, source)
+    return {"steps": done, "completions": -(-done // cfg.num_iterations) * cfg.prompts_per_step * cfg.num_generations,
+            **{f"tokens_{k}": n for k, n in trainer.tokens.items()}, "work": work(trainer.tokens), "seconds": time.perf_counter() - start,
+            "reward_first": curve[0]["reward"], "reward_last": curve[-1]["reward"], "zero_std": sum(h["frac_reward_zero_std"] for h in curve) / len(curve)}
 
 def save_coupled(trainer, tokenizer, out: str | Path, source) -> Path:   # the merged folder
     "Write what was trained."
@@ -251,7 +268,7 @@ def save_coupled(trainer, tokenizer, out: str | Path, source) -> Path:   # the m
     if "ref" in model.peft_config: model.delete_adapter("ref")
     return save_step(model, tokenizer, out, source)
 
-# %% ../nbs/33_coupled.ipynb #2255a81e
+# %% ../nbs/33_coupled.ipynb #2ca948dc
 def evaluate_masked(
     settings: Settings,              # task, evaluate, and of diffusion how to decode
     problems: list[Problem], messages, verifier,
@@ -264,12 +281,13 @@ def evaluate_masked(
     from grpo_lab.rewards import REWARDS
     from grpo_lab.tasks import TASKS
     e, d, reward, by = settings.evaluate, settings.diffusion, REWARDS[TASKS[settings.task].reward], {p.id: p for p in problems}
-    how = {"num_generations": e.num_samples if e.temperature > 0 else 1, "temperature": e.temperature, "top_p": e.top_p, "max_completion_length": e.max_completion_length, "batch_size": e.batch_size,
-           "diffusion_steps": d.diffusion_steps, "block_length": d.block_length, "remasking": d.remasking, **how}
+    how = {"num_generations": e.num_samples if e.temperature > 0 else 1, **{k: getattr(e, k) for k in ("temperature", "top_p", "max_completion_length", "batch_size")},
+           **{k: getattr(d, k) for k in ("diffusion_steps", "block_length", "remasking")}, **how}
     answers = complete_masked(model, tokenizer, problems, messages, group_prefix=f"{stage}/{name}/", seed=seed, **how)
-    return [ledger_row(by[c.problem_id], c, v, model=name, reward=reward(v)) for c, v in zip(answers, verifier.verify([(by[c.problem_id], c.code) for c in answers]))]
+    verdicts = verifier.verify([(by[c.problem_id], c.code) for c in answers])
+    return [ledger_row(by[c.problem_id], c, v, model=name, reward=reward(v)) for c, v in zip(answers, verdicts)]
 
-# %% ../nbs/33_coupled.ipynb #cc36741c
+# %% ../nbs/33_coupled.ipynb #dc860f70
 def make_starting_model(
     settings: Settings, problems: list[Problem], messages,
     out: str | Path,            # models/<step>
@@ -282,8 +300,10 @@ def make_starting_model(
     from grpo_lab.records import atomic_write
     out = Path(out)
     if settings.diffusion.max_steps == 0:
-        load_masked_lm(settings.student.model); atomic_write(out / "used.json", json.dumps({"student": settings.student.model}) + "\n"); return {}
+        load_masked_lm(settings.student.model)                      # says now what does not fit
+        atomic_write(out / "used.json", json.dumps({"student": settings.student.model}) + "\n"); return {}
     if settings.task == "oneliners": return pretrain_oneliners(settings, out, seed, **more)
-    source = masked_student(settings, out.parent / f".{out.name}-student", settings.diffusion.shifted_head); model, tokenizer = load_masked_lm(source)
+    source = masked_student(settings, out.parent / f".{out.name}-student", settings.diffusion.shifted_head)
+    model, tokenizer = load_masked_lm(source)
     rows = [{"prompt": messages(p), "completion": f"```python\n{p.reference.strip()}\n```"} for p in problems]
     return train_diffusion_sft(settings, settings.diffusion, rows, model, tokenizer, out, source, seed=seed, **more)

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['ESTIMATORS', 'draw_masks', 'score_from_logits', 'estimate_logps', 'all_masks', 'mask_weights', 'exact_elbo']
 
-# %% ../nbs/32_estimators.ipynb #8e515af1
+# %% ../nbs/32_estimators.ipynb #5a14c8dc
 import itertools, math
 from typing import Callable
 import torch
 
-# %% ../nbs/32_estimators.ipynb #4f72bcb3
+# %% ../nbs/32_estimators.ipynb #3b67d80b
 ESTIMATORS = {"coupled": 3, "decoupled": 3, "full": 1}     # and their forward passes
 
 def draw_masks(
@@ -24,15 +24,17 @@ def draw_masks(
     if estimator not in ESTIMATORS: raise ValueError(f"estimator={estimator!r}: choose {', '.join(ESTIMATORS)}")
     low, high = mask_ratio
     if not 0 < low <= high < 1: raise ValueError(f"mask_ratio={mask_ratio}: two numbers between 0 and 1, the smaller one first")
-    if abs(low + high - 1) > 1e-6: raise ValueError(f"mask_ratio={mask_ratio}: must be symmetric about 0.5 (0.2 and 0.8, say), so that both halves of a pair have the same distribution")
+    if abs(low + high - 1) > 1e-6:
+        raise ValueError(f"mask_ratio={mask_ratio}: must be symmetric about 0.5 (0.2 and 0.8, say), so that both halves of a pair have the same distribution")
     t, s = (low + (high - low) * torch.rand(2, generator=generator)).tolist()
     u, v = torch.rand(2, rows, prompt + canvas, generator=generator); everything = torch.ones(rows, canvas, dtype=torch.bool)
     first, completion = u[:, :prompt] < p_mask_prompt, u[:, prompt:]
-    halves = {"coupled": [(completion < t, t), (completion >= t, 1 - t)], "decoupled": [(completion < t, t), (v[:, prompt:] < s, s)], "full": []}[estimator]
+    halves = {"coupled": [(completion < t, t), (completion >= t, 1 - t)], "full": [],
+              "decoupled": [(completion < t, t), (v[:, prompt:] < s, s)]}[estimator]
     passes = [(everything, 1.0), *halves]; share = 1 / min(2, len(passes))
     return torch.stack([torch.cat([first, m], 1) for m, _ in passes], 1), torch.tensor([share / p for _, p in passes]).repeat(rows, 1)
 
-# %% ../nbs/32_estimators.ipynb #8e392039
+# %% ../nbs/32_estimators.ipynb #da1c7d67
 def score_from_logits(
     logits: Callable,     # (ids [N, T], attention_mask [N, T]) -> [N, T, V]; position i predicts token i
     mask_id: int,         # gets no probability
@@ -59,7 +61,7 @@ def estimate_logps(
     logps, entropies = score(targets.masked_fill(hidden.flatten(0, 1), mask_id), targets, wanted.flatten(0, 1), flat(attention_mask))
     return (logps.view(hidden.shape) * weights[..., None]).sum(1), entropies.view(hidden.shape).sum(1) / wanted.sum(1).clamp(min=1)
 
-# %% ../nbs/32_estimators.ipynb #c8886ad0
+# %% ../nbs/32_estimators.ipynb #c16217f8
 def all_masks(n: int) -> torch.Tensor:   # [2^n - 1, n] bool
     "Every way to hide at least one of n tokens."
     return torch.tensor([m for m in itertools.product((False, True), repeat=n) if any(m)])

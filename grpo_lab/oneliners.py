@@ -6,14 +6,14 @@
 __all__ = ['ENDS', 'NUMBERS', 'EACH', 'WHICH', 'one_line', 'question', 'make_oneliners', 'careless', 'corpus', 'words',
            'oneliner_tokenizer', 'pretrain_oneliners']
 
-# %% ../nbs/38_oneliners.ipynb #dc82754c
+# %% ../nbs/38_oneliners.ipynb #7a5010ac
 import functools, itertools, random
 from pathlib import Path
 from typing import Any
 from .config import Settings
 from .records import Problem
 
-# %% ../nbs/38_oneliners.ipynb #8356e02e
+# %% ../nbs/38_oneliners.ipynb #4677dfba
 ENDS = {   # what is wanted: phrase -> right, and wrong ones
     "the sum of": ("sum", "len"), "the largest of": ("max", "min"), "the smallest of": ("min", "max"),
     "the number of": ("len", "sum"), "in order": ("sorted", "list")}
@@ -35,7 +35,7 @@ def _which() -> dict[str, tuple[str, ...]]:
 
 EACH, WHICH = _each(), _which()
 
-# %% ../nbs/38_oneliners.ipynb #6a2e1bc5
+# %% ../nbs/38_oneliners.ipynb #8ce04be8
 def one_line(end: str, each: str, which: str) -> str:
     "The program of three pieces of Python."
     return f"def f ( x ) : return {end} ( [ {each} for v in x {'if ' + which + ' ' if which else ''}] )"
@@ -44,7 +44,7 @@ def question(end: str, each: str, which: str) -> str:
     "The sentence of three phrases."
     return " ".join(filter(None, (end, each, which)))
 
-# %% ../nbs/38_oneliners.ipynb #9bcfda2e
+# %% ../nbs/38_oneliners.ipynb #61b5cdc6
 def _value(code: str, x: list[int]):
     "What a program of ours gives for a list; None where it raises. For programs made here, never for a model's."
     space: dict[str, Any] = {}; exec(code, space)
@@ -55,13 +55,14 @@ def _tests(pieces: tuple[tuple[str, ...], ...], rng: random.Random, n: int = 6, 
     "Asserts that the right program passes and no program with wrong pieces does; None where there are none."
     right, *wrong = [one_line(*p) for p in itertools.product(*pieces)]; out, left = [], set(wrong)
     for _ in range(tries):
-        x = [rng.randint(-3, 8) for _ in range(rng.randint(4, 7))]; value = _value(right, x); caught = {w for w in left if _value(w, x) != value}
+        x = [rng.randint(-3, 8) for _ in range(rng.randint(4, 7))]; value = _value(right, x)
+        caught = {w for w in left if _value(w, x) != value}
         if value is None or not (caught or not left and len(out) < n): continue
         left -= caught; out.append(f"assert f({x}) == {value}")
         if not left and len(out) >= n: return out
     return None
 
-# %% ../nbs/38_oneliners.ipynb #1779b171
+# %% ../nbs/38_oneliners.ipynb #b938b57c
 def _kind(*phrases: str) -> str:
     return " ".join(w for p in phrases for w in p.split() if not w.isdigit())
 
@@ -71,13 +72,14 @@ def make_oneliners(seed: int = 0, share: float = 0.2) -> tuple[Problem, ...]:   
     rng, found = random.Random(seed), []
     for (a, end), (b, each), (c, which) in itertools.product(ENDS.items(), EACH.items(), WHICH.items()):
         if tests := _tests((end, each, which), rng):
-            text = question(a, b, c); spec = {"kind": _kind(a, b, c), "pieces": [end, each, which], "shown": [], "setup": "", "topic": a}
-            found.append(Problem(id=text.replace(" ", "-"), task="oneliners", family=a, prompt=text, entry_point="f", reference=one_line(end[0], each[0], which[0]) + "\n", tests=tests, spec=spec))
+            text, right = question(a, b, c), one_line(end[0], each[0], which[0]) + "\n"
+            spec = {"kind": _kind(a, b, c), "pieces": [end, each, which], "shown": [], "setup": "", "topic": a}
+            found.append(Problem(id=text.replace(" ", "-"), task="oneliners", family=a, prompt=text, entry_point="f", reference=right, tests=tests, spec=spec))
     kinds = sorted({p.spec["kind"] for p in found}); held = set(rng.sample(kinds, round(share * len(kinds))))
     made = [p.model_copy(update={"split": "heldout" if p.spec["kind"] in held else "train"}) for p in found]
     return tuple(sorted(made, key=lambda p: p.split == "heldout"))
 
-# %% ../nbs/38_oneliners.ipynb #eb44a346
+# %% ../nbs/38_oneliners.ipynb #b875ef62
 def careless(problem: Problem, rng: random.Random, right: float = 0.55) -> str:
     "A program as somebody careless would write it."
     return one_line(*[p[0] if len(p) == 1 or rng.random() < right else rng.choice(p[1:]) for p in problem.spec["pieces"]])
@@ -91,11 +93,11 @@ def corpus(
     rng = random.Random(seed)
     return [{"prompt": p.prompt, "completion": careless(p, rng, right), "problem_id": p.id} for p in (rng.choice(problems) for _ in range(rows))]
 
-# %% ../nbs/38_oneliners.ipynb #cb19f233
+# %% ../nbs/38_oneliners.ipynb #00fae2de
 def words() -> list[str]:
     "Every word of the questions and programs, sorted."
-    texts = [*ENDS, *EACH, *WHICH, *(one_line(*p) for part in itertools.product(ENDS.values(), EACH.values(), WHICH.values()) for p in zip(*(v[:1] for v in part)))]
-    texts += [x for part in (*ENDS.values(), *EACH.values(), *WHICH.values()) for x in part]
+    pieces = [x for part in (*ENDS.values(), *EACH.values(), *WHICH.values()) for x in part]
+    texts = [*ENDS, *EACH, *WHICH, *pieces, one_line("", "", "x")]
     return sorted({w for t in texts for w in t.split()})
 
 def oneliner_tokenizer():
@@ -104,11 +106,12 @@ def oneliner_tokenizer():
     from transformers import PreTrainedTokenizerFast
     vocab = {w: i for i, w in enumerate(["<unk>", "<end>", "<mask>", "->", *words()])}
     core = Tokenizer(models.WordLevel(vocab, unk_token="<unk>")); core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tok = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", eos_token="<end>", pad_token="<end>", mask_token="<mask>", padding_side="left", clean_up_tokenization_spaces=False)
+    tok = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", eos_token="<end>", pad_token="<end>", mask_token="<mask>",
+                                  padding_side="left", clean_up_tokenization_spaces=False)
     tok.chat_template = "{% for m in messages %}{{ m['content'] }} {% endfor %}{% if add_generation_prompt %}->{% endif %}"
     return tok
 
-# %% ../nbs/38_oneliners.ipynb #1d511bea
+# %% ../nbs/38_oneliners.ipynb #0fc534c2
 def pretrain_oneliners(
     settings: Settings,        # diffusion: steps, learning rate, rows a step, canvas
     out: str | Path,           # models/<step>: merged/ is written here
@@ -119,6 +122,7 @@ def pretrain_oneliners(
     "A small model trained on the corpus of the training problems."
     from grpo_lab.denoising import train_diffusion_sft
     from grpo_lab.masked_lm import tiny_masked_lm
-    train = [p for p in make_oneliners() if p.split == "train"]; tok = oneliner_tokenizer(); model = tiny_masked_lm(tok, hidden_size, layers, heads, seed)
+    train, tok = [p for p in make_oneliners() if p.split == "train"], oneliner_tokenizer()
+    model = tiny_masked_lm(tok, hidden_size, layers, heads, seed)
     data = [{"prompt": [{"role": "user", "content": r["prompt"]}], "completion": r["completion"]} for r in corpus(train, rows, seed)]
     return {"parameters": model.num_parameters(), **train_diffusion_sft(settings, settings.diffusion, data, model, tok, out, seed=seed, **more)}
