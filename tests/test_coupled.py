@@ -36,23 +36,24 @@ def tok():
     return oneliner_tokenizer()
 
 
-@pytest.fixture
-def make(tok, tmp_path):
+def trainer(tok, out, rewards=(has_word,), args=(), model=None, steps=4, **how):
     "A trainer on a tiny random model; the same arguments give the same trainer."
     from datasets import Dataset
+    cfg = {"num_iterations": 2, "micro_batch_size": 4, "learning_rate": 5e-3, **dict(args)}
+    mine = {k: cfg.pop(k) for k in list(cfg) if k not in GRPO.model_fields}
+    config = grpo_config(GRPO(max_steps=steps, prompts_per_step=PROMPTS, num_generations=GROUP, max_completion_length=CANVAS, max_grad_norm=1e6, **cfg), out, 0)
+    for k, v in mine.items():
+        setattr(config, k, v)
+    data = Dataset.from_list([{"prompt": [{"role": "user", "content": f"the sum of the elements plus {2 + i % 2}"}], "problem_id": str(i)} for i in range(2 * PROMPTS * steps)])
+    t = coupled_grpo_trainer()(model or tiny_masked_lm(tok, 32, 2), list(rewards), config, train_dataset=data, processing_class=tok, sampler="generate", **how)
+    for c in [c for c in t.callback_handler.callbacks if type(c).__name__ in ("PrinterCallback", "ProgressCallback")]:
+        t.remove_callback(c)
+    return t
 
-    def made(rewards=(has_word,), args=(), model=None, steps=4, **how):
-        cfg = {"num_iterations": 2, "micro_batch_size": 4, "learning_rate": 5e-3, **dict(args)}
-        mine = {k: cfg.pop(k) for k in list(cfg) if k not in GRPO.model_fields}
-        config = grpo_config(GRPO(max_steps=steps, prompts_per_step=PROMPTS, num_generations=GROUP, max_completion_length=CANVAS, max_grad_norm=1e6, **cfg), tmp_path / "out", 0)
-        for k, v in mine.items():
-            setattr(config, k, v)
-        data = Dataset.from_list([{"prompt": [{"role": "user", "content": f"the sum of the elements plus {2 + i % 2}"}], "problem_id": str(i)} for i in range(PROMPTS * steps)])
-        t = coupled_grpo_trainer()(model or tiny_masked_lm(tok, 32, 2), list(rewards), config, train_dataset=data, processing_class=tok, sampler="generate", **how)
-        for c in [c for c in t.callback_handler.callbacks if type(c).__name__ in ("PrinterCallback", "ProgressCallback")]:
-            t.remove_callback(c)
-        return t
-    return made
+
+@pytest.fixture
+def make(tok, tmp_path):
+    return lambda *args, **how: trainer(tok, tmp_path / "out", *args, **how)
 
 
 def rollout(trainer, **more):
@@ -320,3 +321,35 @@ def test_system_c_as_a_run(tmp_path):
     df = Ledger(tmp_path / "c" / "ledger").read()
     assert df.groupby("stage").size().to_dict() == {"3_grpo": 8, "4_evaluate": 16} and set(df[df.stage == "4_evaluate"].model) == {"1_pretrain", "3_grpo"}
     assert go() == first
+
+
+TWO = """
+import sys, tempfile, torch
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_coupled as T
+from transformers import TrainerCallback
+torch.set_num_threads(1); T.quiet_libraries()
+out, grads = Path(sys.argv[1]), []
+class Keep(TrainerCallback):
+    def on_pre_optimizer_step(self, args, state, control, model=None, **_):
+        grads.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+t = T.trainer(T.oneliner_tokenizer(), out / "trainer", rewards=(T.parity,), steps=2, args={{"beta": 0.05, "micro_batch_size": 4}})
+t.add_callback(Keep()); answers = []; t.on_batch = lambda t, i, o: answers.append(o["completion_ids"].tolist()); t.train()
+rank = t.accelerator.process_index
+torch.save({{"through": t.through_wrapper, "grads": grads, "answers": answers}}, out / f"{{rank}}.pt")
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_have_one_gradient(tmp_path):
+    "Each samples its own answers under its own masks; what they step with is the same."
+    script = tmp_path / "two.py"
+    script.write_text(TWO.format(tests=str(os.path.dirname(os.path.abspath(__file__)))))
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script), str(tmp_path)], env=env, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    a, b = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert a["through"] and a["answers"] != b["answers"] and len(a["grads"]) == len(b["grads"]) == 2
+    for x, y in zip(a["grads"], b["grads"]):
+        assert x.abs().max() > 1e-4 and torch.allclose(x, y, atol=1e-6)
