@@ -199,6 +199,10 @@ def summary(results: list[dict], draws: int = 2000) -> dict:
     for a in arms:
         out["arms"][a] = {"solved": float(rate[a].mean()), "interval": span(boot[a]), "by_seed": [float(m) for m in rate[a].mean(1)], "test_calls": mean(a, "test_calls"), "search_calls": mean(a, "search_calls"),
                           "evaluated": mean(a, "evaluated"), "validation": mean(a, "validation"), "seconds": mean(a, "seconds"), "cpu_seconds": mean(a, "cpu_seconds")}
+    searched = {(r["arm"], r["seed"]): r["scores"] for r in results if "scores" in r}
+    if any(a == "mcts_trained" for a, _ in searched):      # is the policy's opinion good, apart from what it costs? the same number of workflows of both searches
+        both = [(searched["mcts", s], searched["mcts_trained", s]) for a, s in searched if a == "mcts_trained" and ("mcts", s) in searched]
+        out["equal_workflows"] = [{"workflows": n, **{k: {"best": max(x[:n]), "mean": statistics.mean(x[1:n] or x[:n])} for k, x in (("mcts", a), ("mcts_trained", b))}} for a, b in both for n in [min(len(a), len(b))]]
     pairs = (("mcts", "single"), ("mcts", "best_of"), ("mcts", "random"), ("mcts_trained", "single"), ("mcts_trained", "random"), ("mcts_trained", "mcts"), ("best_of", "single"))
     out["differences"] = {f"{a} - {b}": {"difference": float(rate[a].mean() - rate[b].mean()), "interval": span(boot[a] - boot[b])} for a, b in pairs if a in rate and b in rate}
     return out
@@ -212,6 +216,9 @@ def show(s: dict) -> None:
         low, high = r["interval"]
         ratio = f"{r['solved'] / base:6.2f}" if base else " " * 6
         print(f"{a:13} {r['solved']:7.3f} {low:7.3f} to {high:5.3f} {ratio}  {r['test_calls']:15.2f}  {r['search_calls']:12.0f}  {r['evaluated']:9.1f}  {r['validation']:10.3f}  {r['cpu_seconds']:6.0f}  " + " ".join(f"{v:.3f}" for v in r["by_seed"]))
+    for k in ("best", "mean") if s.get("equal_workflows") else ():
+        rows = s["equal_workflows"]
+        print(f"{k} validation score of the first {statistics.mean(r['workflows'] for r in rows):.0f} workflows: " + ", ".join(f"{a} {statistics.mean(r[a][k] for r in rows):.3f}" for a in ("mcts", "mcts_trained")) + f" ({sum(r['mcts_trained'][k] > r['mcts'][k] for r in rows)} of {len(rows)} seeds higher with the policy)")
     for name, d in s["differences"].items():
         print(f"{name:22} {d['difference']:+.3f}  ({d['interval'][0]:+.3f} to {d['interval'][1]:+.3f})")
 
