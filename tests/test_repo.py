@@ -139,7 +139,8 @@ def test_imports_follow_the_map():
     uses = {p.stem: imported(p) for p in MODULES if p.stem not in ("_modidx", "__init__")}
     assert not [m for m, u in uses.items() if "cli" in u], "nothing imports the command line"
     for low in ("config", "records", "ledger", "circuits", "tasks", "corpus", "student", "rollout", "logprobs", "verify", "rewards", "advantages", "objectives",
-                "sft", "grpo", "dual", "trajectories", "alarms", "teacher", "replies", "endpoint", "evaluate", "signoff", "memory"):
+                "sft", "grpo", "dual", "trajectories", "alarms", "teacher", "replies", "endpoint", "evaluate", "signoff", "memory",
+                "masked_lm", "denoising", "estimators", "coupled", "oneliners"):
         assert low in uses, f"the map names {low}, and there is no such module"
         up = uses[low] & {"runs", "plots", "views", "dashboards", "report", "system_a", "engines", "cli"}
         assert not up, f"{low} imports {up}, which lies above it"
