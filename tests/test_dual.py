@@ -234,7 +234,7 @@ def test_a_policy_that_games_its_reward_is_noticed(make, tmp_path, monkeypatch):
     from grpo_lab.alarms import Alarm, alarm_callback
     from grpo_lab.config import load_settings
     from grpo_lab.records import Problem, Verdict, read_jsonl
-    monkeypatch.setattr(rollout, "extract_code", lambda text, **_: text)          # a random model writes no programs: its text is one
+    monkeypatch.setattr(rollout, "extract_code", lambda text, *_, **__: text)          # a random model writes no programs: its text is one
 
     class Few:
         def verify(self, items): return [Verdict(status="ok", passed=12 - int(letters([[{"content": code}]])[0]), total=12) for _, code in items]
