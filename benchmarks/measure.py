@@ -104,7 +104,7 @@ def slope(x: list, y: list) -> float:
 
 
 def write(name: str, doc: dict, before: dict, out: str = "") -> None:
-    "benchmarks/results/<name>.json: command, machine, versions, commit, then the figures."
+    "benchmarks/results/<name>.json: command, machine, versions, commit, then the figures. Where other work ran at the same time, CPU seconds compare better than the clock's."
     from importlib.metadata import PackageNotFoundError, version
     versions = {"python": platform.python_version()}
     for package in ("torch", "transformers", "trl", "peft", "datasets", "numpy"):
@@ -112,6 +112,6 @@ def write(name: str, doc: dict, before: dict, out: str = "") -> None:
         except PackageNotFoundError: pass
     git = lambda *a: subprocess.run(["git", "-C", str(ROOT), *a], capture_output=True, text=True).stdout.strip()
     head = dict(command=" ".join(["python", f"benchmarks/{name}.py", *sys.argv[1:]]), date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), commit=git("rev-parse", "HEAD"),
-                machine={**before, "load_after": round(os.getloadavg()[0], 2)}, versions=versions)
+                machine={**before, "load_after": round(os.getloadavg()[0], 2)}, machine_was_shared=before["load_before"] > 1, versions=versions)
     from grpo_lab.records import atomic_write
     if out != "-": atomic_write(out or RESULTS / f"{name}.json", json.dumps({**head, **doc}, indent=1) + "\n")

@@ -120,12 +120,12 @@ def main() -> None:
     rows = measure.turns(__file__, o.contestants, o.repeats, "--tokens", o.tokens, *shape)
     if not o.no_bare: rows |= measure.turns(__file__, ["lab-bare", "bare"], 1, "--tokens", max(2, o.tokens // 2), *shape)
     bound = decode_floor(floor, o.prompts * o.group)
-    best = {c: {"contestant": c, "tokens_per_second": measure.middle(r, "tokens_per_second"), "seconds": measure.middle(r, "seconds"), "peak_gib": max(x["peak_gib"] for x in r)} for c, r in rows.items()}
+    best = {c: {"contestant": c, "tokens_per_second": measure.middle(r, "tokens_per_second"), "seconds": measure.middle(r, "seconds"), "cpu_seconds": measure.middle(r, "cpu_seconds"), "peak_gib": max(x["peak_gib"] for x in r)} for c, r in rows.items()}
     for c, r in best.items():
         kind = "float32" if c in ("float32", "bare") else "bfloat16"
         mine = best.get("lab-bare" if "bare" in c else "lab")
         r["share_of_floor"] = round(r["tokens_per_second"] / bound[kind]["tokens_per_second"], 3)
-        if mine: r["lab_is_faster"] = round(mine["tokens_per_second"] / r["tokens_per_second"], 2)
+        if mine: r |= {"lab_is_faster": round(mine["tokens_per_second"] / r["tokens_per_second"], 2), "times_the_labs_cpu": round(r["cpu_seconds"] / mine["cpu_seconds"], 2)}
     print("\n" + measure.table(list(best.values())))
     print("floors", floor, bound)
     measure.write("rollout", {"floors": floor, "decode_floor": bound, "summary": list(best.values()), "rows": [x for r in rows.values() for x in r]}, before, o.out)
