@@ -7,7 +7,7 @@ __all__ = ['SELECTIONS', 'Proposer', 'Evaluator', 'Outcome', 'outcome_reward', '
            'mixed_probabilities', 'select_mixed', 'uct', 'select_uct', 'random_proposals', 'expand', 'Store', 'flat',
            'why_stop', 'evaluate_all', 'search', 'workflow_question', 'extremes', 'search_trajectories']
 
-# %% ../nbs/36_search.ipynb #6a3c8554
+# %% ../nbs/36_search.ipynb #33a58cf5
 import json, math, random
 from collections import Counter
 from pathlib import Path
@@ -17,7 +17,7 @@ from .config import Search
 from .records import Problem, Record, Trajectory, atomic_write
 from .workflows import SINGLE_SHOT, Workflow, apply_edit, describe, from_python, parse_edit, random_edit, to_python, workflow_id
 
-# %% ../nbs/36_search.ipynb #b851e68c
+# %% ../nbs/36_search.ipynb #4b7838cc
 class Outcome(Record):
     "One workflow on one problem, once."
     problem_id: str
@@ -36,7 +36,7 @@ def outcome_reward(o: Outcome, cfg: Search) -> float:
     price = cfg.weight_calls * min(1.0, o.calls / cfg.calls) + cfg.weight_seconds * min(1.0, o.seconds / cfg.seconds)
     return cfg.weight_correctness * (o.correctness if cfg.partial else float(o.solved)) - price
 
-# %% ../nbs/36_search.ipynb #9143eb98
+# %% ../nbs/36_search.ipynb #fb715f3d
 class Experience(Record):
     "What came of one edit."
     father: int                         # node that was changed
@@ -82,7 +82,7 @@ def judge_node(node: Node, outcomes: Sequence[Outcome], cfg: Search, father: Nod
     node.visits, node.value = 1, node.score
     return node
 
-# %% ../nbs/36_search.ipynb #592229bb
+# %% ../nbs/36_search.ipynb #82340c5f
 class Tree:
     "Nodes in the order in which they were made."
     def __init__(self, nodes: Iterable[Node] = ()):
@@ -114,7 +114,7 @@ class Tree:
         for n in self.path(node.id): n.visits += 1; n.value += node.score
         return node
 
-# %% ../nbs/36_search.ipynb #ea8e9cf1
+# %% ../nbs/36_search.ipynb #2fd3847a
 def mixed_probabilities(
     scores: Sequence[float],     # from 0 to 1
     uniform: float = 0.3,        # share that is the same for all
@@ -129,7 +129,7 @@ def select_mixed(tree: Tree, cfg: Search, rng: random.Random, pending: Counter =
     others = [n for n in tree.best(len(tree)) if n.id][:cfg.candidates - 1]; found = [tree.root, *others]
     return rng.choices(found, mixed_probabilities([n.score for n in found]))[0]
 
-# %% ../nbs/36_search.ipynb #1a724b7e
+# %% ../nbs/36_search.ipynb #bf9ec2ff
 def uct(value: float, visits: float, father_visits: float, exploration: float) -> float:
     "Upper confidence bound of a child (Kocsis and Szepesvári 2006)."
     return value / visits + exploration * math.sqrt(math.log(father_visits) / visits)
@@ -147,7 +147,7 @@ def select_uct(tree: Tree, cfg: Search, rng: random.Random, pending: Counter = C
 
 SELECTIONS: dict[str, Callable[..., Node]] = {"mixed": select_mixed, "uct": select_uct}
 
-# %% ../nbs/36_search.ipynb #575a3844
+# %% ../nbs/36_search.ipynb #aba6b417
 Proposer = Callable[[Node, Tree, int, int], list[str]]         # (parent, tree, how many, seed) -> texts
 
 def random_proposals(parent: Node, tree: Tree, n: int, seed: int) -> list[str]:
@@ -173,7 +173,7 @@ def expand(
         if found := usable(describe(random_edit(parent.workflow, seed * 1000 + 500 + i))): refused["by chance"] += 1; return *found, refused
     return None, "", refused
 
-# %% ../nbs/36_search.ipynb #6d3ee069
+# %% ../nbs/36_search.ipynb #077cad78
 class Store:
     "The folder of one search."
     def __init__(self, folder: str | Path): self.dir, self.cache = Path(folder), Path(folder) / "evaluations"
@@ -213,7 +213,7 @@ class Store:
         state = self.state() or {"nodes": 0}
         return Tree(Node.model_validate_json((self.dir / "nodes" / f"{i:03d}.json").read_text(encoding="utf-8")) for i in range(state["nodes"]))
 
-# %% ../nbs/36_search.ipynb #3d78dd96
+# %% ../nbs/36_search.ipynb #0186f53f
 def flat(
     tops: Sequence[float],     # mean of the best scores after each round
     patience: int,             # rounds; 0: never
@@ -229,7 +229,7 @@ def why_stop(state: dict, cfg: Search) -> str:
     if flat([r["top"] for r in state["rounds"]], cfg.patience): return f"the best three have not moved for {cfg.patience} rounds"
     return ""
 
-# %% ../nbs/36_search.ipynb #8e964710
+# %% ../nbs/36_search.ipynb #f9084cee
 Evaluator = Callable[[list[Workflow], int], list[list[Outcome]]]      # (workflows, validation round) -> for each one outcome a problem; may have `asked`, see `evaluate_all`
 
 def evaluate_all(
@@ -271,7 +271,7 @@ def _begin(store: Store, cfg: Search, seed: int, root: Workflow, about: dict) ->
         raise ValueError(f"{store.dir} holds a search with another {', '.join(sorted(diff))}; search in another folder, or delete this one")
     return state, store.load()
 
-# %% ../nbs/36_search.ipynb #a2d6976f
+# %% ../nbs/36_search.ipynb #334431a6
 def search(
     folder: str | Path,                   # of this search; one that is there already is continued
     evaluate: Evaluator,
@@ -285,7 +285,8 @@ def search(
     "Monte Carlo tree search over workflows. Raises `ValueError` where the folder holds another search."
     store = Store(folder); state, tree = _begin(store, cfg, seed, root, about or {})
     spent = lambda: getattr(propose, "calls", 0); begun = spent()
-    if hasattr(evaluate, "asked"): evaluate.asked.update(key for n in tree.nodes for key in store.evaluation(n.key)[1])
+    if hasattr(evaluate, "asked"):                       # of this search, whatever the evaluator was used for before
+        evaluate.asked.clear(); evaluate.asked.update(key for n in tree.nodes for key in store.evaluation(n.key)[1])
     while not (state["stopped"] and len(tree)) and (not len(tree) or not why_stop(state, cfg)):
         number = len(state["rounds"]) + bool(len(tree))
         made, lost = _children(tree, propose, cfg, seed, number) if len(tree) else ([Node(id=0, workflow=root)], Counter())
@@ -303,7 +304,7 @@ def search(
         if progress: progress(len(state["rounds"]), f"{len(tree)} workflows, best {tree.best()[0].score:.3f}, {calls} calls")
     return tree
 
-# %% ../nbs/36_search.ipynb #043a7ba0
+# %% ../nbs/36_search.ipynb #f215accf
 def workflow_question(problem: Problem) -> str:
     "What a policy is asked when it is to write a workflow."
     return f"Write an async function workflow(self) that plans how a model answers this problem.\n\nProblem: {problem.prompt.strip()}"
