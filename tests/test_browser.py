@@ -124,9 +124,7 @@ def test_jupyterlab_runs_a_dashboard(browser, lab, place):
     d, run, _ = place
     notebook(d / "rewards.ipynb", f"from grpo_lab.dashboards import show_rewards\nshow_rewards({str(run)!r})")
     page = opened(browser, lab + "rewards.ipynb?reset")
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()  # the kernel is there
-    page.locator(".jp-CodeCell .cm-content").first.click()
-    page.keyboard.press("Control+Enter")
+    run_all(page)
     page.locator(".jp-OutputArea img").first.wait_for()  # the plain picture comes first
     move_and_click(page)
     page.keyboard.press("Control+s")
@@ -152,6 +150,13 @@ def test_executed_notebook_shows_its_widgets(browser, lab, place):
     page.context.close()
 
 
+def run_all(page):
+    "Menu Run, Run All Cells: a key press may come before the editor listens."
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()  # the kernel is there
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+
+
 def cell_done(page, i: int):
     "Waits until the i-th code cell has run; its prompt then shows a number."
     page.wait_for_function("i => /\\[\\d+\\]/.test(document.querySelectorAll('.jp-CodeCell')[i]?.querySelector('.jp-InputPrompt')?.textContent || '')", arg=i)
@@ -170,9 +175,7 @@ def test_a_stage_notebook_runs_in_the_browser(browser, lab, place, unbroken):
     before = (d / "outputs" / "by-hand" / "run.json").read_text()
     page = opened(browser, lab + "4_evaluate.ipynb?reset")
     page.set_viewport_size({"width": 1400, "height": 12_000})  # JupyterLab renders the cells that are in sight
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for()
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_text("Run All Cells", exact=True).click()
+    run_all(page)
     last = sum(c["cell_type"] == "code" for c in doc["cells"]) - 1
     cell_done(page, last)
     assert not page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error'], .jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr'] >> text=Traceback").count()
