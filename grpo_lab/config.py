@@ -49,6 +49,7 @@ class SFT(Section):
     gradient_accumulation_steps: int = Field(1, ge=1)
     max_length: int = Field(512, ge=16, description="tokens of a row; longer ones are cut")
     weight_decay: float = Field(0.0, ge=0)
+    report_to: list[str] = Field([], description="loggers beside the lab's own, as in transformers.TrainingArguments: tensorboard, wandb, ...")
     max_grad_norm: float = Field(1.0, gt=0)
 
 class Stage1(SFT):
@@ -99,6 +100,9 @@ class GRPO(Section):
     curriculum_start: float = Field(0.25, gt=0, le=1, description="curriculum=difficulty: share of the problems, the easiest, in play at the first step")
     curriculum_end: float = Field(0.7, gt=0, le=1, description="curriculum=difficulty: share of the steps after which all problems are in play")
     curriculum_pacing: Literal["root", "linear"] = Field("root", description="curriculum=difficulty: how the share grows; root: fast at first")
+    warmup_ratio: float = Field(0.0, ge=0, lt=1, description="share of the steps spent warming up")
+    weight_decay: float = Field(0.0, ge=0)
+    report_to: list[str] = Field([], description="loggers beside the lab's own, as in transformers.TrainingArguments: tensorboard, wandb, ...")
     w_teacher: float = Field(0.0, ge=0, description="system A: weight of the cross-entropy of stage 2's corrections beside GRPO; rows a step: dual.teacher_rows")
     w_self: float = Field(0.0, ge=0, description="system A: weight of the cross-entropy of the student's own best programs beside GRPO; rows a step: dual.self_rows")
     min_reward: float = Field(0.9, description="grpo.w_self: programs with less reward are not repeated; nor are those that do not verify")

@@ -102,7 +102,7 @@ def diffusion_args(cfg: Diffusion, out: Path, seed: int, gradient_checkpointing:
     "`transformers.TrainingArguments` for one step."
     from transformers import TrainingArguments
     keep = {k: getattr(cfg, k) for k in ("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "per_device_train_batch_size", "gradient_accumulation_steps", "weight_decay", "max_grad_norm")}
-    return TrainingArguments(output_dir=str(out), **keep, warmup_steps=cfg.warmup_ratio, bf16=False, seed=seed, data_seed=seed, logging_steps=1, save_strategy="no", report_to=[], disable_tqdm=True, remove_unused_columns=False,
+    return TrainingArguments(output_dir=str(out), **keep, warmup_steps=cfg.warmup_ratio, bf16=False, seed=seed, data_seed=seed, logging_steps=1, save_strategy="no", report_to=cfg.report_to, disable_tqdm=True, remove_unused_columns=False,
                              gradient_checkpointing=gradient_checkpointing, dataloader_pin_memory=torch.cuda.is_available(), logging_nan_inf_filter=False)
 
 # %% ../nbs/31_denoising.ipynb #dbe7986d

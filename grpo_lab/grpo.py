@@ -131,9 +131,9 @@ def grpo_config(
     rows = cfg.prompts_per_step * cfg.num_generations; micro = min(cfg.micro_batch_size, rows)
     if rows % micro: raise ValueError(f"grpo.prompts_per_step x grpo.num_generations = {rows} rows a step is not a multiple of grpo.micro_batch_size = {micro}; choose one that divides it")
     same = {k: getattr(cfg, k) for k in ("max_steps", "num_train_epochs", "num_generations", "num_iterations", "learning_rate", "lr_scheduler_type", "beta", "epsilon", "epsilon_high", "loss_type", "scale_rewards",
-            "importance_sampling_level", "temperature", "top_p", "max_completion_length", "mask_truncated_completions", "max_grad_norm", "reward_weights")}
+            "importance_sampling_level", "temperature", "top_p", "max_completion_length", "mask_truncated_completions", "max_grad_norm", "reward_weights", "weight_decay")}
     return GRPOConfig(output_dir=str(out), **same, per_device_train_batch_size=micro, gradient_accumulation_steps=rows // micro, steps_per_generation=rows // micro, top_k=0, bf16=False, seed=seed, data_seed=seed, shuffle_dataset=False,
-        use_vllm=cfg.sampler == "vllm", vllm_mode=cfg.vllm_mode, logging_steps=1, save_strategy="steps" if cfg.save_steps else "no", save_steps=cfg.save_steps or 500, save_total_limit=1, report_to=[], disable_tqdm=True,
+        use_vllm=cfg.sampler == "vllm", vllm_mode=cfg.vllm_mode, logging_steps=1, save_strategy="steps" if cfg.save_steps else "no", save_steps=cfg.save_steps or 500, save_total_limit=1, report_to=cfg.report_to, warmup_steps=cfg.warmup_ratio, disable_tqdm=True,
         gradient_checkpointing=gradient_checkpointing, dataloader_pin_memory=torch.cuda.is_available(), logging_nan_inf_filter=False)
 
 # %% ../nbs/14_grpo.ipynb #a44982d0

@@ -33,7 +33,7 @@ def sft_config(
     import torch
     from trl import SFTConfig
     keep = {k: getattr(cfg, k) for k in ("num_train_epochs", "max_steps", "learning_rate", "lr_scheduler_type", "per_device_train_batch_size", "gradient_accumulation_steps", "max_length", "weight_decay", "max_grad_norm")}
-    return SFTConfig(output_dir=str(out), **keep, warmup_steps=cfg.warmup_ratio, packing=packed, packing_strategy="wrapped", bf16=False, seed=seed, data_seed=seed, logging_steps=1, save_strategy="no", report_to=[], dataset_num_proc=None,
+    return SFTConfig(output_dir=str(out), **keep, warmup_steps=cfg.warmup_ratio, packing=packed, packing_strategy="wrapped", bf16=False, seed=seed, data_seed=seed, logging_steps=1, save_strategy="no", report_to=cfg.report_to, dataset_num_proc=None,
                      train_sampling_strategy="random" if packed else "group_by_length",     # rows of one length together: a third fewer padding tokens
                      gradient_checkpointing=gradient_checkpointing, dataloader_pin_memory=torch.cuda.is_available(), disable_tqdm=True, logging_nan_inf_filter=False)
 

@@ -211,11 +211,11 @@ def prepare_trajectories(
 def trajectory_config(cfg, out: Path, steps: int, seed: int, gradient_checkpointing: bool = False):   # cfg: GRPO section
     "`transformers.TrainingArguments`."
     from transformers import TrainingArguments
-    same = {k: getattr(cfg, k) for k in ("learning_rate", "lr_scheduler_type", "max_grad_norm")}
+    same = {k: getattr(cfg, k) for k in ("learning_rate", "lr_scheduler_type", "max_grad_norm", "weight_decay")}
     return TrainingArguments(
         output_dir=str(out), **same, max_steps=steps, per_device_train_batch_size=1, seed=seed, data_seed=seed,
         save_strategy="steps" if cfg.save_steps else "no", save_steps=cfg.save_steps or 500, save_total_limit=1,
-        logging_steps=1, logging_nan_inf_filter=False, report_to=[], disable_tqdm=True, remove_unused_columns=False,
+        logging_steps=1, logging_nan_inf_filter=False, report_to=cfg.report_to, warmup_steps=cfg.warmup_ratio, disable_tqdm=True, remove_unused_columns=False,
         gradient_checkpointing=gradient_checkpointing, dataloader_pin_memory=torch.cuda.is_available())
 
 # %% ../nbs/16_trajectories.ipynb #4c5de00b
