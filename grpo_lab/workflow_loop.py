@@ -8,7 +8,7 @@ __all__ = ['EDITING', 'budget_of', 'judged', 'outcome_of', 'Asked', 'workflow_ev
            'train_policy', 'open_proposer', 'search_problems', 'compare_workflows', 'tree_table', 'tree_places',
            'plot_tree', 'node_html', 'show_tree']
 
-# %% ../nbs/37_workflow_loop.ipynb #f4b38699
+# %% ../nbs/37_workflow_loop.ipynb #7abc57b1
 import json, math, random
 from pathlib import Path
 from typing import Any, Callable, Iterable, Sequence
@@ -18,7 +18,7 @@ from .records import Completion, Problem, Trajectory, Verdict, write_jsonl
 from .search import Evaluator, Node, Outcome, Proposer, Store, Tree, random_proposals, search_trajectories, workflow_question
 from .workflows import Workflow, apply_edit, describe, numbered, parse_edit, random_edit, to_python, workflow_id
 
-# %% ../nbs/37_workflow_loop.ipynb #009e0ac9
+# %% ../nbs/37_workflow_loop.ipynb #abfc0083
 def budget_of(cfg: Search) -> CallBudget: return CallBudget(cfg.calls, cfg.tokens, cfg.seconds)
 
 def judged(runs: list[WorkflowRun], problems: Iterable[Problem], verifier) -> list[Verdict]:
@@ -62,7 +62,7 @@ def workflow_evaluator(
     evaluate.asked = memo.keys
     return evaluate
 
-# %% ../nbs/37_workflow_loop.ipynb #25b6433d
+# %% ../nbs/37_workflow_loop.ipynb #fb5338cf
 EDITING = """You improve a small program that calls a language model to solve Python problems. Answer with ONE line that changes ONE thing:
 append N: STEP | insert N: STEP | replace N: STEP | delete N | loop N-M: TIMES until passed | if N-M: failed | instruct N: 'words for the model'
 N and M are step numbers. STEP is one of CustomCodeGenerate('words'), Custom('words'), Programmer(), Review(), Revise('words'), Test(), Format(), ScEnsemble(by='vote').
@@ -85,7 +85,7 @@ class AskProposals:
         self.calls += n
         return [a.text for a in self.model.generate([edit_messages(parent, tree, self.problems)] * n, *self.how, [seed * 1000 + i for i in range(n)])]
 
-# %% ../nbs/37_workflow_loop.ipynb #ce0aac85
+# %% ../nbs/37_workflow_loop.ipynb #5ad51339
 def drawn_order(gains: Sequence[float], scale: float, rng: random.Random) -> list[int]:
     "All indices, drawn one after the other from softmax(scale * gains) without replacement."
     noise = [-math.log(-math.log(rng.uniform(1e-12, 1 - 1e-12))) for _ in gains]
@@ -127,7 +127,7 @@ class PriorProposals:
         order = drawn_order(standard(self.gains(hard[0], [code for _, code in edits])), self.scale, random.Random(seed)) if edits else []
         return [edits[i][0] for i in order]
 
-# %% ../nbs/37_workflow_loop.ipynb #64f04a4f
+# %% ../nbs/37_workflow_loop.ipynb #69f675b0
 def split_groups(rows: Sequence[Trajectory], every: int = 4) -> tuple[list[Trajectory], list[Trajectory]]:
     "Training rows, and those of every fourth problem, which are only measured; few problems are all trained on."
     order = list(dict.fromkeys(r.group_id for r in rows)); out = set(order[every - 1::every])
@@ -154,7 +154,7 @@ def train_policy(
     before = look(); got = train_trajectories(settings, trained, model, tokenizer, out, source, seed=seed, **more); after = look()
     return {**got, "before": before, "after": after}
 
-# %% ../nbs/37_workflow_loop.ipynb #b7434d01
+# %% ../nbs/37_workflow_loop.ipynb #ddcfe718
 def open_proposer(
     settings: Settings, problems: Sequence[Problem],
     policy: str | Path | None = None,        # merged folder of a trained policy; None: there is none yet
@@ -188,7 +188,7 @@ def compare_workflows(
     row = lambda name, p, r, v: ledger_row(p, Completion(problem_id=p.id, group_id=f"{stage}/{name}/{p.id}", sample=0, text="\n".join(r.log), code=r.code, tokens=r.tokens), v, model=name, reward=float(v.clean))
     return [row(name, p, r, v) for name, (_, p), r, v in zip(names, pairs, runs, judged(runs, problems, verifier))]
 
-# %% ../nbs/37_workflow_loop.ipynb #0655e991
+# %% ../nbs/37_workflow_loop.ipynb #9fb5c8d8
 def tree_table(tree: Tree):    # -> pandas.DataFrame, one row a node
     "The numbers of a search."
     import pandas as pd
@@ -207,7 +207,7 @@ def tree_places(tree: Tree) -> dict[int, tuple[float, int]]:    # node -> (acros
     if len(tree): put(0, 0)
     return places
 
-# %% ../nbs/37_workflow_loop.ipynb #f916250f
+# %% ../nbs/37_workflow_loop.ipynb #00b63265
 def plot_tree(tree: Tree, dark: bool = False):      # -> Figure
     "The tree of a search; its numbers are in `tree_table`."
     from grpo_lab import plots
@@ -231,7 +231,7 @@ def _draw_tree(ax, tree: Tree, places: dict) -> None:
     ax.set_axis_off(); ax.margins(.08, .18)
     plots._title(ax, f"Best of {len(tree)} workflows: {100 * best.score:.0f} (number {best.id}, ringed); the first: {100 * tree.root.score:.0f}")
 
-# %% ../nbs/37_workflow_loop.ipynb #a3995609
+# %% ../nbs/37_workflow_loop.ipynb #03049eab
 def node_html(tree: Tree, i: int, code: str | None = None) -> str:    # code: as read from its file; None: printed
     "What is known of one node."
     from grpo_lab.views import esc, note, page
