@@ -54,6 +54,7 @@ def supported(model) -> str:
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     c = inner.config
     if c.model_type not in KNOWN: return f"model type '{c.model_type}' is not one of {', '.join(KNOWN)}"
+    if getattr(c, "is_causal", None) is False: return "it looks both ways; grpo_lab.denoising samples from it"
     if getattr(c, "sliding_window", None) and getattr(c, "use_sliding_window", c.model_type == "mistral"): return "it attends through a sliding window"
     if (getattr(c, "rope_parameters", None) or {}).get("rope_type", "default") in ("dynamic", "longrope"): return "its rotary embedding changes with length"
     if c.hidden_act != "silu" or any(hasattr(m, "quant_state") for m in inner.parameters()): return "its weights or activation are unusual"
