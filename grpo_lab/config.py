@@ -76,7 +76,7 @@ class GRPO(Section):
     "Stage 3; names and meaning as in `trl.GRPOConfig` where TRL has them."
     max_steps: int = Field(-1, ge=-1, description="optimiser steps; -1: by epochs")
     num_train_epochs: float = Field(1.0, gt=0)
-    prompts_per_step: int = Field(8, ge=1, description="problems (groups) an optimiser step")
+    prompts_per_step: int = Field(8, ge=1, description="problems (groups) an optimiser step and process")
     num_generations: int = Field(8, ge=2, description="completions a problem: the group of 'group-relative'")
     num_iterations: int = Field(1, ge=1, description="optimiser steps on the same completions")
     micro_batch_size: int = Field(16, ge=1, description="rows a forward and backward pass (TRL: per_device_train_batch_size)")

@@ -7,7 +7,7 @@ __all__ = ['regroup', 'row_seeds', 'LabSampling', 'LabUpdates', 'lab_grpo_traine
            'ledger_writer', 'train_grpo']
 
 # %% ../nbs/14_grpo.ipynb #eb85e93d
-import json, time
+import json, os, time
 from pathlib import Path
 from typing import Any
 import torch
@@ -189,8 +189,9 @@ def train_grpo(
     from grpo_lab.student import for_training, lora_config, save_step
     if not problems: raise ValueError("there are no training problems for GRPO")
     start, cfg, folder = time.perf_counter(), settings.grpo, Path(out).parent / f".{Path(out).name}-trainer"
-    steps = cfg.max_steps if cfg.max_steps > 0 else max(1, round(cfg.num_train_epochs * len(problems) / cfg.prompts_per_step) * cfg.num_iterations)
-    order = order_problems(problems, -(-steps // cfg.num_iterations), cfg, seed, frozenset(solved)); rewards = task_rewards(settings, problems, verifier)
+    every = cfg.prompts_per_step * int(os.environ.get("WORLD_SIZE", 1))      # problems an optimiser step, all processes together
+    steps = cfg.max_steps if cfg.max_steps > 0 else max(1, round(cfg.num_train_epochs * len(problems) / every) * cfg.num_iterations)
+    order = order_problems(problems, -(-steps // cfg.num_iterations), cfg.model_copy(update={"prompts_per_step": every}), seed, frozenset(solved)); rewards = task_rewards(settings, problems, verifier)
     rows = Dataset.from_list([{"prompt": messages(p), "problem_id": p.id} for p in order])
     args = grpo_config(cfg.model_copy(update={"max_steps": steps}), folder, seed, settings.student.gradient_checkpointing)
     for_training(model); keep_freed_memory()
@@ -201,7 +202,7 @@ def train_grpo(
     if log: keep_log(log, trainer.state.log_history)
     curve = [h for h in trainer.state.log_history if "reward" in h]      # with num_iterations > 1 not every step samples
     save_step(trainer.model, tokenizer, out, source)
-    return {"steps": trainer.state.global_step, "completions": -(-trainer.state.global_step // cfg.num_iterations) * cfg.prompts_per_step * cfg.num_generations, "tokens": int(trainer.state.num_input_tokens_seen), "seconds": time.perf_counter() - start,
+    return {"steps": trainer.state.global_step, "completions": -(-trainer.state.global_step // cfg.num_iterations) * every * cfg.num_generations, "tokens": int(trainer.state.num_input_tokens_seen), "seconds": time.perf_counter() - start,
             "reward_first": curve[0]["reward"], "reward_last": curve[-1]["reward"], "zero_std": sum(h.get("frac_reward_zero_std", 0) for h in curve) / len(curve)}
 
 def _last_checkpoint(folder: Path) -> str | None:
