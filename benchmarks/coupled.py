@@ -14,7 +14,8 @@ Equal work. Work is counted in forward passes of one token: a token that goes th
 costs 1, a trained one 3. Every cell stops after the optimiser step in which it reaches the same number, so the one-pass estimator makes more steps on more answers. Rows whose advantage is 0 are not trained and not counted. Rounds
 that the decoder saves because an answer was finished early are counted all the same. Verification is not counted.
 
-Learning rate and the rest are the same for all cells and are those of the profile `diffusion` (found with the coupled estimator, on another seed). Intervals: bootstrap over held-out problems and seeds together.
+Learning rate (3e-4, constant: the work decides when a cell ends) and the rest are the same for all cells and are those of the profile `diffusion`
+(found with the coupled estimator, on another seed). Intervals: bootstrap over held-out problems and seeds together.
 Writes benchmarks/results/coupled.json. Cells are kept in outputs/coupled/<estimator>-<seed>/result.json.
 """
 import argparse
@@ -31,7 +32,7 @@ ESTIMATORS = ("full", "decoupled", "coupled")
 
 def settings_for(args, estimator: str, seed: int):
     from grpo_lab.config import load_settings
-    return load_settings("diffusion", sets=[f"seed={seed}", f"coupled.estimator={estimator}", f"evaluate.num_samples={args.samples}", f"threads={args.threads}", "grpo.max_steps=2000",
+    return load_settings("diffusion", sets=[f"seed={seed}", f"coupled.estimator={estimator}", f"evaluate.num_samples={args.samples}", f"threads={args.threads}", "grpo.max_steps=2000", "grpo.lr_scheduler_type=constant",
                                             f"diffusion.max_steps={args.pretrain}", *args.sets])
 
 

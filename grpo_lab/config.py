@@ -356,7 +356,7 @@ PROFILES |= {
     "diffusion": {
         "system": "diffusion", "task": "oneliners",
         "diffusion": {"lora": False, "max_steps": 400, "learning_rate": 4e-3, "per_device_train_batch_size": 64, "max_completion_length": 28, "diffusion_steps": 7, "temperature": 1.0},
-        "grpo": {"max_steps": 200, "prompts_per_step": 8, "num_generations": 8, "num_iterations": 2, "micro_batch_size": 64, "learning_rate": 3e-4, "epsilon": 0.5, "max_grad_norm": 0.2, "max_completion_length": 28},
+        "grpo": {"max_steps": 140, "prompts_per_step": 8, "num_generations": 8, "num_iterations": 2, "micro_batch_size": 64, "learning_rate": 3e-4, "lr_scheduler_type": "linear", "epsilon": 0.5, "max_grad_norm": 0.2, "max_completion_length": 28},
         "evaluate": {"num_samples": 4, "temperature": 1.0, "max_completion_length": 28, "batch_size": 128}},
     "diffusion-gpu": {
         "system": "diffusion", "task": "mbpp",
