@@ -40,6 +40,7 @@ class Board:
     widget: Any
     controls: dict[str, Any] = field(default_factory=dict)
     refresh: Callable[[], None] = lambda: None
+    def _repr_mimebundle_(self, **how): return self.widget._repr_mimebundle_(**how)      # the last line of a cell shows the widget
 
 def _html(text: str = "", **layout: str):
     import ipywidgets as W
