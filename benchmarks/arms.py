@@ -30,6 +30,8 @@ import sys
 import time
 from pathlib import Path
 
+from measure import over_seeds, show_differences
+
 ROOT = Path(__file__).resolve().parent.parent
 ARMS = ("base", "sft", "grpo", "sft_grpo", "dual")
 
@@ -143,33 +145,28 @@ def cell(arm: str, settings, folder: Path, seed: int, budget: int) -> dict:
     return result
 
 
-def summary(results: list[dict], draws: int = 2000) -> dict:
+def summary(results: list[dict]) -> dict:
     "By arm: pass@1 with an interval over problems and seeds; paired differences of all arms to the base and between the mixed ones."
     import numpy as np
-    rng, arms = np.random.default_rng(0), [a for a in ARMS if any(r["arm"] == a for r in results)]
+    arms = [a for a in ARMS if any(r["arm"] == a for r in results)]
     names = sorted(results[0]["passed"])
     ordered = sorted(results, key=lambda r: r["seed"])
     share = lambda r: [r["passed"][n] / r["samples"] for n in names]
     rate = {a: np.array([share(r) for r in ordered if r["arm"] == a]) for a in arms}      # seeds x problems
     seeds = min(len(x) for x in rate.values())
-    picks = [(rng.integers(0, seeds, seeds), rng.integers(0, len(names), len(names))) for _ in range(draws)]
-    boot = {a: np.array([x[s][:, p].mean() for s, p in picks]) for a, x in rate.items()}
-    span = lambda v: [float(q) for q in np.quantile(v, [0.025, 0.975])]
-    out = {"problems": len(names), "seeds": seeds, "arms": {}, "differences": {}}
+    pairs = (("sft", "base"), ("grpo", "base"), ("sft_grpo", "base"), ("dual", "base"), ("dual", "sft"), ("sft_grpo", "sft"), ("dual", "grpo"), ("dual", "sft_grpo"))
+    spans, differences = over_seeds(rate, pairs)
+    out = {"problems": len(names), "seeds": seeds, "arms": {}, "differences": differences}
     for a in arms:
         mine = [r for r in results if r["arm"] == a]
         by_seed = [float(m) for m in rate[a].mean(1)]
         mean = lambda key: statistics.mean(r.get(key, float("nan")) for r in mine)
-        out["arms"][a] = {"pass@1": float(rate[a].mean()), "interval": span(boot[a]), "by_seed": by_seed,
+        out["arms"][a] = {"pass@1": float(rate[a].mean()), "interval": spans[a], "by_seed": by_seed,
                           "sd_over_seeds": statistics.stdev(by_seed) if len(by_seed) > 1 else None,
                           "solved_at_least_once": float((rate[a] > 0).mean()),
                           **{k: mean(k) for k in ("work", "seconds_train", "seconds_evaluate", "seconds_processor")},
                           "tokens": {k: statistics.mean(r["tokens"].get(k, 0) for r in mine)
                                      for k in ("trained", "sampled", "prompt", "scored")}}
-    for a, b in (("sft", "base"), ("grpo", "base"), ("sft_grpo", "base"), ("dual", "base"), ("dual", "sft"), ("sft_grpo", "sft"),
-                 ("dual", "grpo"), ("dual", "sft_grpo")):
-        if a in rate and b in rate:
-            out["differences"][f"{a} - {b}"] = {"difference": float(rate[a].mean() - rate[b].mean()), "interval": span(boot[a] - boot[b])}
     return out
 
 
@@ -183,8 +180,7 @@ def show(task: str, s: dict) -> None:
         print(f"{a:10} {r['pass@1']:7.3f}  {low:6.3f} to {high:5.3f}  {sd}  {r['solved_at_least_once']:6.3f}  {r['work']:8.0f}  "
               f"{r['tokens']['trained']:8.0f}  {r['tokens']['sampled']:8.0f}  {r['seconds_train']:8.0f}  {r['seconds_processor']:7.0f}  "
               + " ".join(f"{v:.3f}" for v in r["by_seed"]))
-    for name, d in s["differences"].items():
-        print(f"{name:18} {d['difference']:+.3f}  ({d['interval'][0]:+.3f} to {d['interval'][1]:+.3f})")
+    show_differences(s["differences"])
 
 
 def main(argv: list[str] | None = None) -> None:

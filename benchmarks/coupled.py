@@ -2,7 +2,7 @@
 
     python benchmarks/coupled.py                      # one small model trained from nothing, then 3 estimators x 3 seeds
     python benchmarks/coupled.py --reuse              # go on where it was stopped, or only write the table again
-    python benchmarks/coupled.py --seeds 0 --work 40000 --pretrain 20 --samples 1 --outputs /tmp/try --out /dev/null    # does it work?
+    python benchmarks/coupled.py --seeds 0 --work 40000 --pretrain 20 --samples 1 --outputs outputs/try --out /dev/null    # does it work?
 
 The task is `oneliners` (nbs/38_oneliners.ipynb): one line of Python for an English phrase, judged by running it in the sandbox. The model (a Llama of a hundred thousand weights that looks both ways) is
 trained from random weights on a corpus in which a piece of a program is wrong 45 % of the time, once, and every cell starts from it. Held out are combinations that were never seen.
@@ -25,6 +25,8 @@ import shutil
 import sys
 import time
 from pathlib import Path
+
+from measure import over_seeds, show_differences
 
 ROOT = Path(__file__).resolve().parent.parent
 ESTIMATORS = ("full", "decoupled", "coupled")
@@ -82,24 +84,19 @@ def cell(args, estimator: str, seed: int, folder: Path, base: Path) -> dict:
     return json.loads((folder / "result.json").read_text())
 
 
-def summary(results: list[dict], draws: int = 4000) -> dict:
+def summary(results: list[dict]) -> dict:
     import numpy as np
-    rng, names = np.random.default_rng(0), sorted(results[0]["passed"])
+    names = sorted(results[0]["passed"])
     arms = [a for a in ("base", *ESTIMATORS) if any(r["estimator"] == a for r in results)]
     rate = {a: np.array([[r["passed"][n] / r["samples"] for n in names] for r in sorted(results, key=lambda r: r["seed"]) if r["estimator"] == a]) for a in arms}     # seeds x problems
     seeds = min(len(x) for a, x in rate.items() if a != "base")
-    picks = [(rng.integers(0, seeds, seeds), rng.integers(0, len(names), len(names))) for _ in range(draws)]
-    boot = {a: np.array([x[np.minimum(s, len(x) - 1)][:, p].mean() for s, p in picks]) for a, x in rate.items()}
-    span = lambda v: [float(q) for q in np.quantile(v, [0.025, 0.975])]
+    spans, differences = over_seeds(rate, (("full", "base"), ("decoupled", "base"), ("coupled", "base"), ("coupled", "decoupled"), ("coupled", "full")), 4000)
     mean = lambda rs, k: float(np.mean([r[k] for r in rs]))
-    out = {"problems": len(names), "seeds": seeds, "estimators": {}, "differences": {}}
+    out = {"problems": len(names), "seeds": seeds, "estimators": {}, "differences": differences}
     for a in arms:
         mine = [r for r in results if r["estimator"] == a]
-        out["estimators"][a] = {"pass@1": float(rate[a].mean()), "interval": span(boot[a]), "by_seed": [float(m) for m in rate[a].mean(1)],
+        out["estimators"][a] = {"pass@1": float(rate[a].mean()), "interval": spans[a], "by_seed": [float(m) for m in rate[a].mean(1)],
                                 **{k: mean(mine, k) for k in ("greedy", "reward", "ran", "work", "steps", "seconds_train", "cpu_seconds_train")}}
-    for a, b in (("full", "base"), ("decoupled", "base"), ("coupled", "base"), ("coupled", "decoupled"), ("coupled", "full")):
-        if a in rate and b in rate:
-            out["differences"][f"{a} - {b}"] = {"difference": float(rate[a].mean() - rate[b].mean()), "interval": span(boot[a] - boot[b])}
     return out
 
 
@@ -111,8 +108,7 @@ def show(s: dict) -> None:
         low, high = r["interval"]
         print(f"{a:10} {r['pass@1']:7.3f}  {low:6.3f} to {high:5.3f}  {r['pass@1'] / base if base else float('nan'):6.2f}  {r['greedy']:6.3f}  {r['ran']:5.2f}  {r['work']:8.0f}  {r['steps']:5.0f}  {r['seconds_train']:8.0f}  {r['cpu_seconds_train']:7.1f}  "
               + " ".join(f"{v:.3f}" for v in r["by_seed"]))
-    for name, d in s["differences"].items():
-        print(f"{name:22} {d['difference']:+.3f}  ({d['interval'][0]:+.3f} to {d['interval'][1]:+.3f})")
+    show_differences(s["differences"])
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -13,7 +13,6 @@ Writes benchmarks/results/ideas.json.
 import argparse
 import json
 import time
-from pathlib import Path
 
 import measure
 

@@ -86,6 +86,25 @@ def middle(rows: list, key: str) -> float:
     return statistics.median(r[key] for r in rows)
 
 
+def over_seeds(rate: dict, pairs: tuple, draws: int = 2000) -> tuple[dict, dict]:
+    """95 % intervals by a bootstrap over seeds and problems together: of the mean of each contestant, and of the paired differences `pairs`.
+
+    `rate`: {contestant: array [seeds, problems]}; one that was made only once (a base model) counts as the same for all seeds.
+    """
+    import numpy as np
+    rng, seeds, problems = np.random.default_rng(0), max(map(len, rate.values())), next(iter(rate.values())).shape[1]
+    seeds = min([len(x) for x in rate.values() if len(x) > 1] or [seeds])
+    picks = [(rng.integers(0, seeds, seeds), rng.integers(0, problems, problems)) for _ in range(draws)]
+    boot = {a: np.array([x[np.minimum(s, len(x) - 1)][:, p].mean() for s, p in picks]) for a, x in rate.items()}
+    span = lambda v: [float(q) for q in np.quantile(v, [0.025, 0.975])]
+    differences = {f"{a} - {b}": {"difference": float(rate[a].mean() - rate[b].mean()), "interval": span(boot[a] - boot[b])} for a, b in pairs if a in rate and b in rate}
+    return {a: span(v) for a, v in boot.items()}, differences
+
+
+def show_differences(differences: dict) -> None:
+    for name, d in differences.items(): print(f"{name:22} {d['difference']:+.3f}  ({d['interval'][0]:+.3f} to {d['interval'][1]:+.3f})")
+
+
 def table(rows: list, columns: list | None = None) -> str:
     "Rows of dicts as aligned columns."
     columns = columns or list(rows[0])
@@ -105,13 +124,8 @@ def slope(x: list, y: list) -> float:
 
 def write(name: str, doc: dict, before: dict, out: str = "") -> None:
     "benchmarks/results/<name>.json: command, machine, versions, commit, then the figures. Where other work ran at the same time, CPU seconds compare better than the clock's."
-    from importlib.metadata import PackageNotFoundError, version
-    versions = {"python": platform.python_version()}
-    for package in ("torch", "transformers", "trl", "peft", "datasets", "numpy"):
-        try: versions[package] = version(package)
-        except PackageNotFoundError: pass
-    git = lambda *a: subprocess.run(["git", "-C", str(ROOT), *a], capture_output=True, text=True).stdout.strip()
-    head = dict(command=" ".join(["python", f"benchmarks/{name}.py", *sys.argv[1:]]), date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), commit=git("rev-parse", "HEAD"),
-                machine={**before, "load_after": round(os.getloadavg()[0], 2)}, machine_was_shared=before["load_before"] > 1, versions=versions)
+    from grpo_lab.runs import git_state, versions
+    head = dict(command=" ".join(["python", f"benchmarks/{name}.py", *sys.argv[1:]]), date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), **git_state(),
+                machine={**before, "load_after": round(os.getloadavg()[0], 2)}, machine_was_shared=before["load_before"] > 1, versions=versions())
     from grpo_lab.records import atomic_write
     if out != "-": atomic_write(out or RESULTS / f"{name}.json", json.dumps({**head, **doc}, indent=1) + "\n")

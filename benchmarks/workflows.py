@@ -29,6 +29,8 @@ import sys
 import time
 from pathlib import Path
 
+from measure import over_seeds, show_differences
+
 ROOT = Path(__file__).resolve().parent.parent
 ARMS = ("single", "best_of", "random", "mcts", "mcts_trained")
 
@@ -184,27 +186,24 @@ class Simulated(Bench):
         return super().cell(arm, seed)
 
 
-def summary(results: list[dict], draws: int = 2000) -> dict:
+def summary(results: list[dict]) -> dict:
     "By arm: share solved with an interval over problems and seeds, calls; paired differences."
     import numpy as np
-    rng, arms = np.random.default_rng(0), [a for a in ARMS if any(r["arm"] == a for r in results)]
+    arms = [a for a in ARMS if any(r["arm"] == a for r in results)]
     names = sorted(results[0]["passed"])
     rate = {a: np.array([[r["passed"][n] for n in names] for r in sorted(results, key=lambda r: r["seed"]) if r["arm"] == a]) for a in arms}    # seeds x problems
     seeds = min(len(x) for x in rate.values())
-    picks = [(rng.integers(0, seeds, seeds), rng.integers(0, len(names), len(names))) for _ in range(draws)]
-    boot = {a: np.array([x[s][:, p].mean() for s, p in picks]) for a, x in rate.items()}
-    span = lambda v: [float(q) for q in np.quantile(v, [0.025, 0.975])]
+    pairs = (("mcts", "single"), ("mcts", "best_of"), ("mcts", "random"), ("mcts_trained", "single"), ("mcts_trained", "random"), ("mcts_trained", "mcts"), ("best_of", "single"))
+    spans, differences = over_seeds(rate, pairs)
     mean = lambda a, k: statistics.mean([r[k] for r in results if r["arm"] == a and r.get(k) is not None] or [0])
-    out = {"problems": len(names), "seeds": seeds, "arms": {}, "differences": {}}
+    out = {"problems": len(names), "seeds": seeds, "arms": {}, "differences": differences}
     for a in arms:
-        out["arms"][a] = {"solved": float(rate[a].mean()), "interval": span(boot[a]), "by_seed": [float(m) for m in rate[a].mean(1)], "test_calls": mean(a, "test_calls"), "search_calls": mean(a, "search_calls"),
+        out["arms"][a] = {"solved": float(rate[a].mean()), "interval": spans[a], "by_seed": [float(m) for m in rate[a].mean(1)], "test_calls": mean(a, "test_calls"), "search_calls": mean(a, "search_calls"),
                           "evaluated": mean(a, "evaluated"), "validation": mean(a, "validation"), "seconds": mean(a, "seconds"), "cpu_seconds": mean(a, "cpu_seconds")}
     searched = {(r["arm"], r["seed"]): r["scores"] for r in results if "scores" in r}
     if any(a == "mcts_trained" for a, _ in searched):      # is the policy's opinion good, apart from what it costs? the same number of workflows of both searches
         both = [(searched["mcts", s], searched["mcts_trained", s]) for a, s in searched if a == "mcts_trained" and ("mcts", s) in searched]
         out["equal_workflows"] = [{"workflows": n, **{k: {"best": max(x[:n]), "mean": statistics.mean(x[1:n] or x[:n])} for k, x in (("mcts", a), ("mcts_trained", b))}} for a, b in both for n in [min(len(a), len(b))]]
-    pairs = (("mcts", "single"), ("mcts", "best_of"), ("mcts", "random"), ("mcts_trained", "single"), ("mcts_trained", "random"), ("mcts_trained", "mcts"), ("best_of", "single"))
-    out["differences"] = {f"{a} - {b}": {"difference": float(rate[a].mean() - rate[b].mean()), "interval": span(boot[a] - boot[b])} for a, b in pairs if a in rate and b in rate}
     return out
 
 
@@ -219,8 +218,7 @@ def show(s: dict) -> None:
     for k in ("best", "mean") if s.get("equal_workflows") else ():
         rows = s["equal_workflows"]
         print(f"{k} validation score of the first {statistics.mean(r['workflows'] for r in rows):.0f} workflows: " + ", ".join(f"{a} {statistics.mean(r[a][k] for r in rows):.3f}" for a in ("mcts", "mcts_trained")) + f" ({sum(r['mcts_trained'][k] > r['mcts'][k] for r in rows)} of {len(rows)} seeds higher with the policy)")
-    for name, d in s["differences"].items():
-        print(f"{name:22} {d['difference']:+.3f}  ({d['interval'][0]:+.3f} to {d['interval'][1]:+.3f})")
+    show_differences(s["differences"])
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -70,6 +70,9 @@ class Stage2(SFT):
     max_completion_length: int = Field(160, ge=8, description="tokens")
     unverified_fixes: bool = Field(False, description="also train on fixed code that does not verify")
     repair_share: float = Field(0.0, ge=0, le=1, description="share of the rows that show the student its own failed program and the feedback")
+    def written(self, iteration: int) -> int:    # problems; 0: all
+        "How many problems the student writes for."
+        return self.last_problems if self.last_problems and iteration == self.iterations else self.problems
 
 # %% ../nbs/00_config.ipynb #45105590
 class GRPO(Section):

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from .config import Diffusion, Settings
 from .masked_lm import _head, _inner, mask_id, masked_logps, token_hidden
-from .records import Completion, Problem, extract_code
-from .rollout import Sample, draw, encode, eos_ids
+from .records import Completion, Problem
+from .rollout import Sample, as_completions, draw, encode, eos_ids
 
 # %% ../nbs/31_denoising.ipynb #ab452b69
 def add_noise(
@@ -127,7 +127,7 @@ def train_diffusion_sft(
     "Train by masked diffusion and save. Raises `ValueError` when there is nothing to learn from, or LoRA has no source to be merged into."
     from peft import get_peft_model
     from grpo_lab.logprobs import keep_freed_memory
-    from grpo_lab.sft import keep_log, progress_callback
+    from grpo_lab.sft import keep_log, progress_callback, without_printer
     from grpo_lab.student import compute_dtype, lora_config, save_step
     if not rows: raise ValueError("there are no training rows")
     if cfg.lora and source is None: raise ValueError("with diffusion.lora the folder of the model's weights is needed, for merging: pass source=, or set diffusion.lora=false")
@@ -138,8 +138,7 @@ def train_diffusion_sft(
     half = compute_dtype(settings) == torch.bfloat16 and model.get_input_embeddings().weight.dtype == torch.float32 and model.num_parameters() > 2e7
     trainer = diffusion_trainer()(model, diffusion_args(cfg, Path(out).parent / f".{Path(out).name}-trainer", seed, settings.student.gradient_checkpointing), train_dataset=data, time_epsilon=cfg.time_epsilon, half=half,
                                   data_collator=lambda batch: pad_rows(batch, pad, tokenizer.eos_token_id, canvas), callbacks=[progress_callback(Path(out).name), *callbacks])
-    for c in [c for c in trainer.callback_handler.callbacks if type(c).__name__ == "PrinterCallback"]: trainer.remove_callback(c)
-    trainer.train(); model.eval()
+    without_printer(trainer).train(); model.eval()
     curve = keep_log(log, trainer.state.log_history) if log else [h for h in trainer.state.log_history if "loss" in h]
     if cfg.lora: save_step(model, tokenizer, out, source)
     else: save_whole(model, tokenizer, out)
@@ -250,6 +249,4 @@ def complete_masked(
     **how,                       # as in `denoise`
 ) -> list[Completion]:           # problem by problem, sample by sample
     "Completions of problems by denoising, with the code found in each."
-    groups = denoise(model, tokenizer, encode(tokenizer, [messages(p) for p in problems]), **how)
-    return [Completion(problem_id=p.id, group_id=group_prefix + p.id, sample=i, text=s.text, code=extract_code(s.text, entry_point=p.entry_point), tokens=len(s.token_ids), finish_reason=s.finish_reason)
-            for p, g in zip(problems, groups) for i, s in enumerate(g)]
+    return as_completions(problems, denoise(model, tokenizer, encode(tokenizer, [messages(p) for p in problems]), **how), group_prefix)

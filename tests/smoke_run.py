@@ -46,6 +46,13 @@ def whole(made, outputs, *more, code=0, **kw):
     return Run(Path(outputs) / RUN), err
 
 
+def steps_after(folder, *words):
+    "The steps in a run's manifest after `grpo-lab` with these words."
+    done = subprocess.run([sys.executable, "-m", "grpo_lab.cli", *words], capture_output=True, text=True, timeout=1500, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-3000:]
+    return Run(folder).manifest["steps"]
+
+
 CODELLAMA_CHAT = ("{% if messages[0]['role'] == 'system' %}{% set start = '<<SYS>>\\n' + messages[0]['content'] + '\\n<</SYS>>\\n\\n' %}{% set rest = messages[1:] %}{% else %}{% set start = '' %}{% set rest = messages %}{% endif %}"
                   "{% for m in rest %}{% if m['role'] == 'user' %}{{ bos_token + '[INST] ' + (start if loop.first else '') + m['content'] + ' [/INST]' }}{% else %}{{ ' ' + m['content'] + ' ' + eos_token }}{% endif %}{% endfor %}")
 

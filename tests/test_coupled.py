@@ -1,6 +1,5 @@
 """Coupled GRPO: it learns what is rewarded, compares models under the same masks, and every one of its settings does something."""
 import copy
-import json
 import os
 import subprocess
 import sys
@@ -309,18 +308,14 @@ def test_a_causal_model_is_refused(make, tmp_path):
 def test_system_c_as_a_run(tmp_path):
     "A model from nothing, GRPO under masks, held-out problems: three steps, one ledger; said again, nothing is done twice."
     from grpo_lab.ledger import Ledger
-    run = [sys.executable, "-m", "grpo_lab.cli", "run", "--profile", "diffusion-smoke", "--run-id", "c", "--json", "--set", f"outputs={tmp_path}", "--set", "sandbox.workers=1"]
-
-    def go():
-        done = subprocess.run(run, capture_output=True, text=True, timeout=1500, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads((tmp_path / "c" / "run.json").read_text())["steps"]
-    first = go()
+    from smoke_run import steps_after
+    run = ["run", "--profile", "diffusion-smoke", "--run-id", "c", "--json", "--set", f"outputs={tmp_path}", "--set", "sandbox.workers=1"]
+    first = steps_after(tmp_path / "c", *run)
     assert {k: s["state"] for k, s in first.items()} == dict.fromkeys(("1_pretrain", "3_grpo", "4_evaluate"), "done")
     assert first["3_grpo"]["inputs"] == ["models/1_pretrain/merged"] and first["3_grpo"]["metrics"]["completions"] == 8
     df = Ledger(tmp_path / "c" / "ledger").read()
     assert df.groupby("stage").size().to_dict() == {"3_grpo": 8, "4_evaluate": 16} and set(df[df.stage == "4_evaluate"].model) == {"1_pretrain", "3_grpo"}
-    assert go() == first
+    assert steps_after(tmp_path / "c", *run) == first
 
 
 TWO = """

@@ -380,15 +380,11 @@ def test_two_processes_learn_from_trajectories_what_one_does(folder, tmp_path):
 def test_system_b_from_data_to_pass_at_k(folder, tmp_path):
     "The four steps as one run; said again, nothing is done twice; one step alone can be done again."
     from grpo_lab.records import Trace, read_jsonl
+    from smoke_run import steps_after
     sets = [f"student.model={folder}", f"outputs={tmp_path}", "dual.problems=6", "evaluate.problems=3", "grpo.max_completion_length=12", "evaluate.max_completion_length=12",
             "alarms.heldout_steps=1", "alarms.heldout_problems=2", "alarms.window=1"]
-    run = [sys.executable, "-m", "grpo_lab.cli", "run", "--profile", "code-smoke", "--run-id", "b", "--json", *[a for s in sets for a in ("--set", s)]]
-
-    def go(command):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=900, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads((tmp_path / "b" / "run.json").read_text())["steps"]
-    first = go(run)
+    run = ["run", "--profile", "code-smoke", "--run-id", "b", "--json", *[a for s in sets for a in ("--set", s)]]
+    first = steps_after(tmp_path / "b", *run)
     assert {k: s["state"] for k, s in first.items()} == dict.fromkeys(("1_data", "2_synthesis", "3_grpo", "4_evaluate"), "done")
     assert first["1_data"]["metrics"] == {"train": 6, "heldout": 3, "broken_references": 0}
     traces = read_jsonl(tmp_path / "b" / "training_data" / "2_synthesis" / "traces.jsonl", Trace)
@@ -402,6 +398,6 @@ def test_system_b_from_data_to_pass_at_k(folder, tmp_path):
     assert "zero variance" in shown, "the notebook shows what rang"
     report = json.loads((tmp_path / "b" / "evaluation" / "pass_at_k.json").read_text())
     assert set(report["models"]) == {"base", "3_grpo"} and all(len(m["tasks"]) == 3 and m["pass@1"]["low"] <= m["pass@1"]["value"] <= m["pass@1"]["high"] for m in report["models"].values())
-    assert go(run) == first, "nothing is done twice"
-    again = go([sys.executable, "-m", "grpo_lab.cli", "resume", str(tmp_path / "b"), "--redo", "4_evaluate"])
+    assert steps_after(tmp_path / "b", *run) == first, "nothing is done twice"
+    again = steps_after(tmp_path / "b", "resume", str(tmp_path / "b"), "--redo", "4_evaluate")
     assert [s["attempts"] for s in again.values()] == [1, 1, 1, 2] and again["4_evaluate"]["metrics"] == first["4_evaluate"]["metrics"]

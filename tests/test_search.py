@@ -1,6 +1,5 @@
 """The search goes on from wherever it was stopped, keeps to its budget, and what it finds can be learned from."""
 import json
-import os
 import random
 import signal
 import subprocess
@@ -13,8 +12,8 @@ import pytest
 
 from faulty_server import FaultyServer
 from grpo_lab import search as chapter
-from grpo_lab.config import Search, Teacher, load_settings
-from grpo_lab.operators import EndpointModel, ScriptedModel
+from grpo_lab.config import Search, load_settings
+from grpo_lab.operators import ScriptedModel
 from grpo_lab.search import Node, Outcome, Store, search, search_trajectories
 from grpo_lab.tasks import load_problems
 from grpo_lab.verify import open_verifier
@@ -198,21 +197,17 @@ def test_a_workflow_sees_no_hidden_test(verifier):
 @pytest.mark.slow
 def test_system_d_from_search_to_held_out_problems(tmp_path):
     "Search, train, search again, evaluate, as one run; said again, nothing is done twice; the policy says what it was made from."
+    from smoke_run import steps_after
     from grpo_lab.student import tiny_model
     tiny_model(tmp_path / "tiny")
     sets = [f"student.model={tmp_path / 'tiny'}", f"outputs={tmp_path}", "sandbox.workers=1", "search.rounds=2", "search.weight_calls=0.5", "evaluate.problems=2", "search.max_completion_length=12"]
-    run = [sys.executable, "-m", "grpo_lab.cli", "run", "--profile", "workflows-smoke", "--run-id", "d", "--json", *[a for s in sets for a in ("--set", s)]]
-
-    def go(command):
-        done = subprocess.run(command, capture_output=True, text=True, timeout=900, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads((tmp_path / "d" / "run.json").read_text())["steps"]
-    first = go(run)
+    run = ["run", "--profile", "workflows-smoke", "--run-id", "d", "--json", *[a for s in sets for a in ("--set", s)]]
+    first = steps_after(tmp_path / "d", *run)
     assert {k: s["state"] for k, s in first.items()} == dict.fromkeys(("1_search_1", "2_policy_1", "1_search_2", "4_evaluate"), "done")
     assert first["2_policy_1"]["inputs"][0] == "searches/1_search_1" and "models/2_policy_1/merged" in first["2_policy_1"]["outputs"] and "models/2_policy_1/merged" in first["1_search_2"]["inputs"]
     assert set(first["4_evaluate"]["inputs"]) >= {"searches/1_search_1", "searches/1_search_2"} and first["1_search_1"]["metrics"]["workflows"] == 3
-    again = go(run)
+    again = steps_after(tmp_path / "d", *run)
     assert again == first, "nothing is done twice"
-    redone = go([sys.executable, "-m", "grpo_lab.cli", "resume", str(tmp_path / "d"), "--redo", "1_search_2"])
+    redone = steps_after(tmp_path / "d", "resume", str(tmp_path / "d"), "--redo", "1_search_2")
     same = lambda s: {k: v for k, v in s["metrics"].items() if k != "seconds"}
     assert [s["attempts"] for s in redone.values()] == [1, 1, 2, 2] and same(redone["1_search_2"]) == same(first["1_search_2"])

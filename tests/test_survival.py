@@ -9,7 +9,6 @@ import shutil
 import signal
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -132,6 +131,9 @@ def test_training_data_comes_from_earlier_iterations_only(unbroken):
     from grpo_lab.teacher import check_lineage, used_by
     check_lineage(unbroken.manifest, unbroken.dir)
     assert used_by(unbroken.manifest)["2_self_improve_2"] == [1] and used_by(unbroken.manifest)["2_self_improve_1"] == []
+    assert {f"training_data/iteration_{n}.jsonl" for n in (1, 2)} <= set(unbroken.manifest["steps"]["3_grpo"]["inputs"])
+    log = [json.loads(line) for line in (unbroken.dir / "training_data" / "3_grpo.log.jsonl").read_text().splitlines()]
+    assert log and all(row["grad_norm/teacher_sft"] > 0 for row in log), "corrections are repeated beside GRPO"
     rows = unbroken.dir / "training_data" / "iteration_1.jsonl"
     forged = json.loads(json.dumps(unbroken.manifest))
     forged["steps"]["2_self_improve_1"]["inputs"].append(str(rows.relative_to(unbroken.dir)))

@@ -9,8 +9,8 @@ from hypothesis import given, settings as hypothesis_settings, strategies as st
 from faulty_server import FaultyServer
 from grpo_lab.config import Settings, Teacher
 from grpo_lab.endpoint import TeacherError
-from grpo_lab.operators import (CallBudget, EndpointModel, Flow, LocalModel, Memo, ModelAnswer, OverBudget, ScriptedModel, WorkflowModel, _Live, execute,
-                                execute_pairs, score_runs, shown_problem, shown_tests)
+from grpo_lab.operators import (CallBudget, EndpointModel, Flow, LocalModel, Memo, ModelAnswer, ScriptedModel, WorkflowModel, _Live, execute, execute_pairs,
+                                score_runs, shown_problem, shown_tests)
 from grpo_lab.records import Verdict
 from grpo_lab.sandbox import strength
 from grpo_lab.student import SMOLLM2, cache_dir, load_model, load_tokenizer
