@@ -126,10 +126,6 @@ class FlowState:
 
     @property
     def verdict(self) -> Verdict | None: return self.verdicts.get(self.solution)
-    @property
-    def passed(self) -> bool: return self.verdict is not None and self.verdict.clean
-    @property
-    def failed(self) -> bool: return self.verdict is not None and not self.verdict.clean
 
     def spend(self) -> None:
         "Called before every step. Raises `OverBudget`."
@@ -151,6 +147,9 @@ class FlowState:
             self.verdicts[self.solution] = v = await _Wait("test", self.solution); self.seconds += v.seconds
             if v.status in ("timeout", "memory"): self.certain = False
         return self.verdict
+
+    async def passes(self) -> bool: return bool(self.solution) and (await self.run()).clean
+    async def fails(self) -> bool: return bool(self.solution) and not (await self.run()).clean
 
 # %% ../nbs/35_operators.ipynb #ae7cfc32
 def outcome(verdict: Verdict) -> str:
@@ -275,10 +274,11 @@ async def interpret(flow: Flow, steps: Sequence) -> None:
         flow.spend()
         if s.op == "Loop":
             for _ in range(s.times):
-                if s.until and flow.passed: break
+                if s.until and await flow.passes(): break
                 await interpret(flow, s.body)
         elif s.op == "If":
-            if {"passed": flow.passed, "failed": flow.failed, "no_code": not flow.solution}[s.condition]: await interpret(flow, s.body)
+            holds = not flow.solution if s.condition == "no_code" else await {"passed": flow.passes, "failed": flow.fails}[s.condition]()
+            if holds: await interpret(flow, s.body)
         else: await getattr(flow, METHOD_OF[s.op])(**{k: getattr(s, k) for k in type(s).model_fields if k != "op"})
 
 # %% ../nbs/35_operators.ipynb #14b90a27

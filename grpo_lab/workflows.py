@@ -20,7 +20,7 @@ MAX_STEPS = 16      # of a workflow, bodies included
 MAX_DEPTH = 3       # loops and conditions inside each other
 MAX_TIMES = 8       # rounds of a loop
 MAX_TEXT = 400      # characters of an instruction
-Condition = Literal["passed", "failed", "no_code"]      # the solution passed the shown test | was tested and failed | there is none
+Condition = Literal["passed", "failed", "no_code"]      # the solution passes the shown test | fails it | there is none
 
 class _Step(Record):
     "One step; equal steps are equal values."
@@ -140,7 +140,7 @@ def best_of_n(n: int) -> Workflow:
 # %% ../nbs/34_workflows.ipynb #61ff3dac
 METHOD_OF = {name: re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower() for name in STEPS}      # step -> method of the printed form
 _METHODS = {v: k for k, v in METHOD_OF.items() if k not in ("Loop", "If")}
-_CONDITIONS = {"passed": "self.passed", "failed": "self.failed", "no_code": "not self.solution"}
+_CONDITIONS = {"passed": "await self.passes()", "failed": "await self.fails()", "no_code": "not self.solution"}
 
 def _arguments(s: _Step) -> str:
     "What a step's call holds: the instruction first, other fields by name where they differ from their default."
@@ -153,7 +153,7 @@ def _print(s: _Step, indent: str) -> list[str]:
     inner = [line for x in getattr(s, "body", ()) for line in _print(x, indent + "    ")]
     if s.op == "If": return [f"{indent}if {_CONDITIONS[s.condition]}:", *inner]
     if s.op != "Loop": return [f"{indent}await self.{METHOD_OF[s.op]}({_arguments(s)})"]
-    stop = [f"{indent}    if self.passed:", f"{indent}        break"] if s.until else []
+    stop = [f"{indent}    if {_CONDITIONS[s.until]}:", f"{indent}        break"] if s.until else []
     return [f"{indent}for _ in range({s.times}):", *stop, *inner]
 
 def to_python(workflow: Workflow) -> str:
@@ -188,7 +188,7 @@ def _call(node: ast.Call, where: str) -> _Step:
         err = e.errors()[0]; raise ValueError(f"{where}: {name}: {'.'.join(map(str, err['loc']))}: {err['msg']}") from None
 
 # %% ../nbs/34_workflows.ipynb #f8b26cef
-_BREAK = ast.dump(ast.parse("if self.passed:\n    break").body[0])
+_BREAK = ast.dump(ast.parse(f"if {_CONDITIONS['passed']}:\n    break").body[0])
 
 def _statement(node: ast.stmt) -> _Step:
     "A step from a statement. Raises `ValueError` naming the line."
@@ -204,7 +204,7 @@ def _statement(node: ast.stmt) -> _Step:
     raise ValueError(f"{where}: {ast.unparse(node)[:60]!r} is no step; steps are awaited calls, `for _ in range(n)` and `if`")
 
 def _for(node: ast.For, where: str) -> Loop:
-    "A loop from `for _ in range(n)`; `if self.passed: break` at its head is its `until`."
+    "A loop from `for _ in range(n)`; `if await self.passes(): break` at its head is its `until`."
     call, until = node.iter, "passed" if ast.dump(node.body[0]) == _BREAK else None
     ranged = isinstance(call, ast.Call) and getattr(call.func, "id", "") == "range" and len(call.args) == 1
     bound = getattr(call.args[0], "value", None) if ranged else None

@@ -223,6 +223,16 @@ def test_best_of_n_stops_at_the_first_that_passes(judge):
             assert r.calls > 1 or r.code == s.code
 
 
+def test_asking_whether_it_passes_tests_it(judge):
+    bare, mended = Workflow(steps=[Loop(times=5, until="passed", body=[CustomCodeGenerate()])]), Workflow(steps=[CustomCodeGenerate(), If(condition="failed", body=[Revise()])])
+    for seed in range(6):
+        run = lambda w: execute(w, PROBLEMS, ScriptedModel(erratic), judge, seed=seed)
+        assert [(r.code, r.calls) for r in run(bare)] == [(r.code, r.calls) for r in run(best_of_n(5))]
+        assert [r.calls for r in run(mended)] == [r.calls for r in run(Workflow(steps=[CustomCodeGenerate(), Test(), If(condition="failed", body=[Revise()])]))]
+    asked = Watched(erratic); execute(mended, PROBLEMS, asked, judge)
+    assert any("It fails" in chat[-1]["content"] for chat in asked.prompts), "who mends is told what the test found"
+
+
 # ------------------------------------------------------------------ what goes wrong around a workflow
 
 def test_a_shown_test_that_is_no_python_is_that_problems_error(judge):
