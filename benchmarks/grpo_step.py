@@ -5,7 +5,7 @@
     python benchmarks/grpo_step.py --curve 10          mean reward by step, lab against TRL, several seeds; about 25 minutes
     python benchmarks/grpo_step.py --set grpo.prompts_per_step=2 --set grpo.num_generations=4 --out -     a quick look
 
-All contestants get the laptop profile's step (12 problems x 8 completions of at most 160 tokens, circuits), the same student, LoRA, problems,
+All contestants get a step of GRPO alone, 12 problems x 8 completions of at most 160 tokens (circuits, otherwise as the laptop profile), the same student, LoRA, problems,
 seed, reward function and verifier: real building, DRC and LVS. Nothing is shared between their processes.
 
     lab        grpo_lab
@@ -162,8 +162,8 @@ def main() -> None:
     p.add_argument("--set", action="append", default=[], dest="sets", metavar="NAME=VALUE"); p.add_argument("--student", default=""); p.add_argument("--out", default="", help="results file; - for none")
     p.add_argument("--one", help=argparse.SUPPRESS); p.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     o = p.parse_args()
-    small = ["grpo.prompts_per_step=6", "grpo.micro_batch_size=8", "grpo.max_completion_length=128"] if o.curve or o.gradient else []
-    sets = [f"grpo.max_steps={o.curve or 1}", *small, *o.sets]
+    small = ["grpo.prompts_per_step=6", "grpo.micro_batch_size=8", "grpo.max_completion_length=128"] if o.curve or o.gradient else ["grpo.prompts_per_step=12"]
+    sets = [f"grpo.max_steps={o.curve or 1}", "grpo.learning_rate=3e-4", "grpo.lr_scheduler_type=constant", *small, *o.sets]
     if o.one:
         from grpo_lab.config import load_settings
         settings = load_settings("laptop", sets=sets)
