@@ -13,27 +13,33 @@ import resource
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def one(profile: str, seed: int, sets: list[str], reuse: bool) -> dict:
-    "Run one seed and read what it left."
+def one(profile: str, seed: int, sets: list[str], reuse: bool, shared: bool) -> dict:
+    "Run one seed and read what it left. What only its process could tell lies in the run folder as measured.json."
     from grpo_lab import evaluate
     from grpo_lab.ledger import Ledger
     run_id = f"learning-{profile}-{seed}"
     folder = ROOT / "outputs" / run_id
     command = [sys.executable, "-m", "grpo_lab.cli"]
     command += ["resume", run_id] if reuse and folder.exists() else ["run", "--profile", profile, "--run-id", run_id, "--set", f"seed={seed}"] + [a for s in sets for a in ("--set", s)]
+    began = time.time()
     subprocess.run(command, cwd=ROOT, check=True)
+    measured = folder / "measured.json"
+    if not measured.exists():
+        measured.write_text(json.dumps({"wall_seconds": round(time.time() - began), "machine_was_shared": shared,      # the peak is that of the largest process of this benchmark so far
+                                        "largest_process_gib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20, 2)}) + "\n")
     manifest = json.loads((folder / "run.json").read_text())
     df = Ledger(folder / "ledger").read()
     table = evaluate.table_by_step(df)
     last = [m for m in evaluate.step_order(evaluate.heldout(df)["model"].unique()) if m.startswith("2_")]
     numbers = lambda s: {"training_seconds" if m == "seconds" else m: v for m, v in (s.get("metrics") or {}).items() if isinstance(v, (int, float))}
     steps = {k: {**numbers(s), "seconds": s.get("seconds")} for k, s in manifest["steps"].items()}      # of the whole step; the training's own beside it
-    return {"seed": seed, "run_id": run_id, "settings": manifest["settings"], "git_commit": manifest.get("git_commit"), "machine": manifest.get("machine"), "versions": manifest.get("versions"),
+    return {"seed": seed, "run_id": run_id, **json.loads(measured.read_text()), "settings": manifest["settings"], "git_commit": manifest.get("git_commit"), "machine": manifest.get("machine"), "versions": manifest.get("versions"),
             "table": json.loads(table.to_json(orient="table", index=True))["data"], "by_kind": json.loads(evaluate.table_by_kind(df).to_json(orient="table"))["data"],
             "stage3_against_stage2": evaluate.paired(df, last[-1], "3_grpo") if last else None, "steps": steps, "headline": evaluate.headline(df)}
 
@@ -54,7 +60,7 @@ def main(argv=None):
     parser.add_argument("--shared", action="store_true", help="note in the results that other work ran at the same time: times are then upper bounds")
     parser.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "learning.json"))
     args = parser.parse_args(argv)
-    results = [one(args.profile, seed, args.sets, args.reuse) for seed in args.seeds]
+    results = [one(args.profile, seed, args.sets, args.reuse, args.shared) for seed in args.seeds]
     steps = list(shares(results[0]))
     summary = {}
     print(f"\n{'held-out, clean in DRC and LVS':32}" + "".join(f"  seed {r['seed']}" for r in results) + "    mean  spread (sd)")
@@ -67,10 +73,11 @@ def main(argv=None):
     for step in results[0]["steps"]:
         print(f"{step:32}" + "".join(f"  {(r['steps'][step]['seconds'] or 0):6.0f}" for r in results))
     print(f"{'all':32}" + "".join(f"  {sum(s['seconds'] or 0 for s in r['steps'].values()):6.0f}" for r in results))
-    peak = None if args.reuse else resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20   # a reused run trained elsewhere
-    if peak: print(f"\npeak memory of the largest process: {peak:.2f} GiB")
+    print(f"{'whole command':32}" + "".join(f"  {r['wall_seconds']:6d}" for r in results))
+    peak = max(r["largest_process_gib"] for r in results)
+    print(f"\npeak memory of the largest process: {peak:.2f} GiB")
     if args.out != "/dev/null":
-        out = {"command": "python benchmarks/learning.py " + " ".join(argv or sys.argv[1:]), "machine_was_shared": args.shared, "largest_process_gib": peak, "summary": summary, "runs": results}
+        out = {"command": "python benchmarks/learning.py " + " ".join(argv or sys.argv[1:]), "machine_was_shared": any(r["machine_was_shared"] for r in results), "largest_process_gib": peak, "summary": summary, "runs": results}
         Path(args.out).write_text(json.dumps(out, indent=1, default=str) + "\n")
         print(f"written to {Path(args.out).name}")
 

@@ -8,13 +8,12 @@ and LVS (the worst case: most of a student's programs fail earlier). Warming the
 
     workers     the same programs with 1, 2 and 4 workers
     twice       every program four times in the batch: equal programs are judged once
-    overlap     SmolLM2-135M samples 64 completions of 64 tokens; programs are judged after that, or at the same time by threads of the same
-                process. What is saved is the most that any overlap can save on this machine.
+    overlap     SmolLM2-135M samples 64 completions of 64 tokens; the same programs are judged after that, or at the same time as `grpo.overlap=on` does
+                it. What is saved is the most that overlap can save on this machine: all programs are there when sampling begins.
 
 Writes benchmarks/results/verification.json.
 """
 import argparse
-import threading
 import time
 
 import measure
@@ -56,31 +55,30 @@ def overlap(n: int, workers: int, tokens: int) -> dict:
     from grpo_lab.rollout import LabSampler, encode, sample_ids
     from grpo_lab.student import load_model, load_tokenizer
     from grpo_lab.tasks import open_task
-    from grpo_lab.verify import CircuitVerifier
+    from grpo_lab.verify import Ahead, CircuitVerifier
     settings = load_settings("laptop", sets=[f"layout.workers={workers}"])
-    task, items = open_task(settings), candidates(2 * n)
-    first, second = items[:n], items[n:]
+    task, items = open_task(settings), candidates(n)
     keep_freed_memory()
     lab, ids = LabSampler(load_model(settings)), encode(load_tokenizer(settings), [task.messages(p) for p, _ in items[:8]])
     draw = lambda: sample_ids(lab, ids, 8, max_completion_length=tokens, eos=(), seeds=list(range(64)))
-    with CircuitVerifier(settings) as v:
-        v.verify(load_warm())
+    draw()
+    times = {}
+
+    def timed(name, f):
+        began = time.perf_counter()
+        f()
+        times[name] = round(time.perf_counter() - began, 2)
+
+    def together(v):
+        ahead = Ahead(v, [p for p, _ in items])
+        for p, code in items: ahead.put(p.id, f"```python\n{code}\n```")
         draw()
-        times = {}
-
-        def timed(name, f):
-            began = time.perf_counter()
-            f()
-            times[name] = round(time.perf_counter() - began, 2)
-
-        def together(batch):
-            t = threading.Thread(target=v.verify, args=(batch,))
-            t.start()
-            draw()
-            t.join()
-        timed("sampling", draw)
-        timed("judging", lambda: v.verify(first))
-        timed("at the same time", lambda: together(second))
+        ahead.wait()
+    timed("sampling", draw)
+    for name, f in (("judging", lambda v: v.verify(items)), ("at the same time", together)):
+        with CircuitVerifier(settings) as v:          # of its own: nothing is known from before
+            v.verify(load_warm())
+            timed(name, lambda: f(v))
     after = times["sampling"] + times["judging"]
     return {"workers": workers, "programs": n, "completions": 64, "tokens": tokens, **times, "one after the other": round(after, 2), "saved": round(1 - times["at the same time"] / after, 3)}
 

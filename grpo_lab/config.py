@@ -114,6 +114,7 @@ class GRPO(Section):
     repair_problems: int = Field(0, ge=0, description="problems tried and repaired after GRPO; 0: all")
     sampler: Literal["auto", "lab", "generate", "vllm"] = Field("auto", description="auto: the lab's sampler where it knows the model, else transformers' generate")
     vllm_mode: Literal["colocate", "server"] = "colocate"
+    overlap: Literal["auto", "on", "off"] = Field("auto", description="judge programs while others are still sampled (the lab's sampler only); auto: with four cores or more")
     save_steps: int = Field(0, ge=0, description="checkpoint every so many steps; 0: none")
     results: str = Field("", description="DRC and LVS results of your own signoff tools, a file or a folder: error prompts are made from these; empty: from the lab's own verdicts")
 

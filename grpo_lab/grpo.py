@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['regroup', 'row_seeds', 'LabSampling', 'LabUpdates', 'lab_grpo_trainer', 'grpo_config', 'order_problems', 'plan_steps',
-           'ledger_writer', 'train_grpo']
+           'ledger_writer', 'ahead_of', 'train_grpo']
 
 # %% ../nbs/14_grpo.ipynb #eb85e93d
 import json, os, time
@@ -56,8 +56,8 @@ def row_seeds(
 
 class LabSampling:
     "Part of the trainer: completions from the lab's CPU sampler, their time and the verifier's, and what is done with a batch (`on_batch`)."
-    def __init__(self, *args, sampler: str = "auto", sample_seed: int = 0, on_batch=None, skip_zero: bool = True, **kw):
-        self.sampler_kind, self.sample_seed, self.on_batch, self.skip_zero, self.timing = sampler, sample_seed, on_batch, skip_zero, {}
+    def __init__(self, *args, sampler: str = "auto", sample_seed: int = 0, on_batch=None, ahead=None, skip_zero: bool = True, **kw):
+        self.sampler_kind, self.sample_seed, self.on_batch, self.ahead, self.skip_zero, self.timing = sampler, sample_seed, on_batch, ahead, skip_zero, {}
         super().__init__(*args, **kw)
 
     def _on_cpu(self) -> bool: return self.accelerator.device.type == "cpu"
@@ -77,15 +77,19 @@ class LabSampling:
         unique = prompt_ids[::num_generations]; assert all(prompt_ids[i] == unique[i // num_generations] for i in range(len(prompt_ids))), "the rows of a group must stand together"
         turn = self._step % self.args.gradient_accumulation_steps      # not _step itself: it starts again from 0 after a resume
         seeds = row_seeds(self.sample_seed, self.state.global_step, turn, self.accelerator.process_index, len(prompt_ids))
-        got = sample_ids(LabSampler(self.accelerator.unwrap_model(self.model)), unique, num_generations, self.temperature, self.top_p, self.max_completion_length, tuple(self.eos_token_ids), seeds)
+        got = sample_ids(LabSampler(self.accelerator.unwrap_model(self.model)), unique, num_generations, self.temperature, self.top_p, self.max_completion_length, tuple(self.eos_token_ids), seeds, self._judge_ahead if self.ahead else None)
         return [s.token_ids for s in got], [s.logprobs for s in got]
 
+    def _judge_ahead(self, row: int, sample) -> None: self.ahead.put(self._asked[row]["problem_id"], self.processing_class.decode(sample.token_ids, skip_special_tokens=True))
+
     def _calculate_rewards(self, *args, **kw):
-        start = time.perf_counter(); out = super()._calculate_rewards(*args, **kw); self.timing["verification"] = time.perf_counter() - start
+        start = time.perf_counter()
+        if self.ahead: self.ahead.wait()
+        out = super()._calculate_rewards(*args, **kw); self.timing["verification"] = time.perf_counter() - start
         return out
 
     def _generate_and_score_completions(self, inputs):
-        out = super()._generate_and_score_completions(inputs)
+        self._asked = inputs; out = super()._generate_and_score_completions(inputs)
         if "sampling_per_token_logps" in out and "old_per_token_logps" not in out and not self.use_vllm: out["old_per_token_logps"] = out["sampling_per_token_logps"]
         if self.model.training and self.on_batch: self.on_batch(self, inputs, out)
         for k, v in self.timing.items(): self._metrics["train" if self.model.training else "eval"][f"seconds/{k}"].append(v)
@@ -176,6 +180,11 @@ def ledger_writer(ledger: Ledger, stage: str, rewards, num_generations: int):
     return write
 
 # %% ../nbs/14_grpo.ipynb #b6dc4b62
+def ahead_of(cfg: GRPO, verifier, problems: list[Problem]):
+    "What judges programs while others are sampled, by `grpo.overlap`; None: nothing does."
+    from grpo_lab.verify import Ahead
+    return Ahead(verifier, problems) if cfg.overlap == "on" or cfg.overlap == "auto" and (os.cpu_count() or 1) >= 4 else None
+
 def train_grpo(
     settings: Settings,
     problems: list[Problem],          # training problems
@@ -203,7 +212,7 @@ def train_grpo(
     args = grpo_config(cfg.model_copy(update={"max_steps": steps}), folder, seed, settings.student.gradient_checkpointing)
     for_training(model); keep_freed_memory()
     trainer = (trainer or lab_grpo_trainer())(model, rewards, args, train_dataset=rows, processing_class=tokenizer, peft_config=lora_config(settings), sampler=cfg.sampler,
-        sample_seed=seed, on_batch=ledger_writer(ledger, stage, rewards, cfg.num_generations), callbacks=[progress_callback(stage), *callbacks])
+        sample_seed=seed, on_batch=ledger_writer(ledger, stage, rewards, cfg.num_generations), ahead=ahead_of(cfg, verifier, problems), callbacks=[progress_callback(stage), *callbacks])
     without_printer(trainer).train(resume_from_checkpoint=_last_checkpoint(folder))
     if log: keep_log(log, trainer.state.log_history)
     curve = [h for h in trainer.state.log_history if "reward" in h]      # with num_iterations > 1 not every step samples

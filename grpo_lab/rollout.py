@@ -203,6 +203,7 @@ def sample_ids(
     max_completion_length: int = 128,   # tokens
     eos: tuple[int, ...] = (2,),  # ids that end a completion
     seeds: list[int] | None = None,     # one a row; rows with equal seeds and prompts are equal
+    ended: Callable[[int, Sample], None] | None = None,   # called with a row and its completion as soon as it ends by itself
 ) -> list[Sample]:                # prompt by prompt, row by row
     "Sample `num_generations` completions of every prompt."
     n = len(prompts) * num_generations; out = [Sample([]) for _ in range(n)]
@@ -214,6 +215,7 @@ def sample_ids(
         done = torch.isin(token, stops)
         for row, a, tok, lp, d in zip(grid.rows.tolist(), alive.tolist(), token.tolist(), logp.tolist(), done.tolist()):
             if a: out[row].token_ids.append(tok); out[row].logprobs.append(lp); out[row].finish_reason = "stop" if d else "length"
+            if a and d and ended: ended(row, out[row])
         alive &= ~done
         if not alive.any() or t + 1 == max_completion_length: break
         if int(alive.sum()) <= 0.8 * len(alive): slots = grid.keep(alive); alive, token = alive[slots], token[slots]
