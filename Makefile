@@ -30,7 +30,7 @@ test: $(VENV)/.made-dev $(VENV)/.made-layout test-notebooks     ## every test bu
 	$(BIN)/python -m pytest -q tests $(ARGS)
 
 test-notebooks: $(VENV)/.made-dev $(VENV)/.made-layout          ## the chapters' own examples
-	OMP_NUM_THREADS=1 $(BIN)/nbdev_test --n_workers 2
+	$(BIN)/nbdev_test --n_workers 1
 
 test-slow: $(VENV)/.made-dev $(VENV)/.made-layout               ## the slow ones
 	$(BIN)/python -m pytest -q -m slow tests $(ARGS)
