@@ -19,6 +19,7 @@ processes are the same for all and are not counted. Writes benchmarks/results/gr
 import argparse
 import json
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -171,21 +172,22 @@ def main() -> None:
     before, folder = measure.machine(), o.student or student()
     same = ["--student", folder, *(x for s in o.sets for x in ("--set", s)), *(["--curve", o.curve] if o.curve else [])]
     doc = {k: v for k, v in keep(o.out).items() if k in ("step", "gradient", "curve", "ratios")}
+    part = {"command": " ".join(["python benchmarks/grpo_step.py", *sys.argv[1:]]), "busy_before": before["busy_before"]}      # the three parts are measured at different times
     if o.gradient:
-        doc["gradient"] = measure.child(__file__, "--one", "gradient", "--gradient", *same)
+        doc["gradient"] = part | measure.child(__file__, "--one", "gradient", "--gradient", *same)
         print(json.dumps(doc["gradient"], indent=1))
     elif o.curve:
         rows = [measure.child(__file__, "--one", c, "--seed", s, *same) for s in o.seeds for c in ("lab", "float32")]
         half = o.curve // 2
         for r in rows: r["last_half"] = round(statistics.mean(r["rewards"][half:]), 4)
-        doc["curve"] = {"rows": rows, "last_half": {c: {"mean": round(statistics.mean(r["last_half"] for r in rows if r["contestant"] == c), 4), "by_seed": [r["last_half"] for r in rows if r["contestant"] == c]} for c in ("lab", "float32")}}
+        doc["curve"] = part | {"rows": rows, "last_half": {c: {"mean": round(statistics.mean(r["last_half"] for r in rows if r["contestant"] == c), 4), "by_seed": [r["last_half"] for r in rows if r["contestant"] == c]} for c in ("lab", "float32")}}
         for r in rows: print(r["contestant"].ljust(9), r["seed"], " ".join(f"{x:6.3f}" for x in r["rewards"]), f"  last half {r['last_half']:.3f}   {r['step']:.1f} s a step")
     else:
         rows = measure.turns(__file__, o.contestants, o.repeats, *same)
         rows["lab"].append(measure.child(__file__, "--one", "lab", *same))          # at both ends, so that a machine that changes shows
         parts = ["step", *TIMED.values(), "backward", "rest", "cpu_seconds"]
         best = {c: {"contestant": c, **{k: round(measure.middle(r, k), 3) for k in parts}, "peak_gib": max(x["peak_gib"] for x in r)} for c, r in rows.items()}
-        doc["step"] = {"summary": list(best.values()), "rows": [x for r in rows.values() for x in r]}
+        doc["step"] = part | {"summary": list(best.values()), "rows": [x for r in rows.values() for x in r]}
         doc["ratios"] = {c: {**{k: round(best[c][k] / best["lab"][k], 2) for k in parts if best["lab"][k] > 0.01}, "peak_gib": round(best[c]["peak_gib"] / best["lab"]["peak_gib"], 2)} for c in best if c != "lab"}
         print("\n" + measure.table(list(best.values())))
         print("times of the lab's:", json.dumps(doc["ratios"], indent=1))

@@ -19,11 +19,22 @@ sys.path.insert(0, str(ROOT))
 GIB = 2**30
 
 
+def busy(seconds: float = 1.0) -> float:
+    "Share of the machine's processor time that is in use, looked at for a while. (The load average remembers what has ended.)"
+    def look():
+        spent = [int(x) for x in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        return sum(spent), spent[3] + spent[4]          # all; idle, waiting for a disk
+    whole, idle = look()
+    time.sleep(seconds)
+    after = look()
+    return round(1 - (after[1] - idle) / max(1, after[0] - whole), 2)
+
+
 def machine() -> dict:
     "The machine, and how busy it was before."
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.processor())
     return dict(cpu=cpu, cores=len(os.sched_getaffinity(0)), kernel=platform.release(), memory_gib=round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB, 1),
-                load_before=round(os.getloadavg()[0], 2), nice=os.nice(0))
+                load_before=round(os.getloadavg()[0], 2), busy_before=busy(), nice=os.nice(0))
 
 
 def best_of(f, n: int = 5) -> float:
@@ -126,6 +137,6 @@ def write(name: str, doc: dict, before: dict, out: str = "") -> None:
     "benchmarks/results/<name>.json: command, machine, versions, commit, then the figures. Where other work ran at the same time, CPU seconds compare better than the clock's."
     from grpo_lab.runs import git_state, versions
     head = dict(command=" ".join(["python", f"benchmarks/{name}.py", *sys.argv[1:]]), date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), **git_state(),
-                machine={**before, "load_after": round(os.getloadavg()[0], 2)}, machine_was_shared=before["load_before"] > 1, versions=versions())
+                machine={**before, "load_after": round(os.getloadavg()[0], 2)}, machine_was_shared=before["busy_before"] > 0.2, versions=versions())
     from grpo_lab.records import atomic_write
     if out != "-": atomic_write(out or RESULTS / f"{name}.json", json.dumps({**head, **doc}, indent=1) + "\n")
