@@ -1,8 +1,8 @@
 """A whole GRPO step on verified rewards: ours against plain TRL, split into its parts; then whether both learn the same.
 
-    python benchmarks/grpo_step.py                     about 12 minutes on two quiet cores
+    python benchmarks/grpo_step.py                     about 8 minutes on two quiet cores
     python benchmarks/grpo_step.py --gradient          direction of the gradient, lab against TRL; 2 minutes
-    python benchmarks/grpo_step.py --curve 10          mean reward by step, lab against TRL, several seeds; about 25 minutes
+    python benchmarks/grpo_step.py --curve 10          mean reward by step, lab against TRL, several seeds; about a quarter of an hour a seed
     python benchmarks/grpo_step.py --set grpo.prompts_per_step=2 --set grpo.num_generations=4 --out -     a quick look
 
 All contestants get a step of GRPO alone, 12 problems x 8 completions of at most 160 tokens (circuits, otherwise as the laptop profile), the same student, LoRA, problems,

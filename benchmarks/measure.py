@@ -103,8 +103,8 @@ def over_seeds(rate: dict, pairs: tuple, draws: int = 2000) -> tuple[dict, dict]
     `rate`: {contestant: array [seeds, problems]}; one that was made only once (a base model) counts as the same for all seeds.
     """
     import numpy as np
-    rng, seeds, problems = np.random.default_rng(0), max(map(len, rate.values())), next(iter(rate.values())).shape[1]
-    seeds = min([len(x) for x in rate.values() if len(x) > 1] or [seeds])
+    rng, problems = np.random.default_rng(0), next(iter(rate.values())).shape[1]
+    seeds = min([len(x) for x in rate.values() if len(x) > 1] or [1])
     picks = [(rng.integers(0, seeds, seeds), rng.integers(0, problems, problems)) for _ in range(draws)]
     boot = {a: np.array([x[np.minimum(s, len(x) - 1)][:, p].mean() for s, p in picks]) for a, x in rate.items()}
     span = lambda v: [float(q) for q in np.quantile(v, [0.025, 0.975])]

@@ -248,7 +248,7 @@ def train_coupled(
     "Coupled GRPO on verified rewards; saves the model, writes a ledger part a step. Raises `ValueError` before it starts where something does not fit."
     from datasets import Dataset
     from grpo_lab.dual import stop_at, work
-    from grpo_lab.grpo import ledger_writer, plan_steps
+    from grpo_lab.grpo import ledger_writer, plan_problems
     from grpo_lab.logprobs import keep_freed_memory
     from grpo_lab.rewards import task_rewards
     from grpo_lab.sft import keep_log, progress_callback, without_printer
@@ -257,15 +257,18 @@ def train_coupled(
     if settings.diffusion.lora and source is None:
         raise ValueError("with diffusion.lora the folder of the model's weights is needed, for merging: pass source=, or set diffusion.lora=false")
     start, cfg = time.perf_counter(), settings.grpo; keep_freed_memory()
-    (steps, every, order), rewards = plan_steps(problems, cfg, seed), task_rewards(settings, problems, verifier)
+    (steps, every, order), rewards = plan_problems(problems, cfg, seed), task_rewards(settings, problems, verifier)
     rows = Dataset.from_list([{"prompt": messages(p), "problem_id": p.id} for p in order])
     args, stop = coupled_config(settings, Path(out).parent / f".{Path(out).name}-trainer", seed, steps), [stop_at(budget)] if budget else []
     trainer = coupled_grpo_trainer()(model, rewards, args, train_dataset=rows, processing_class=tokenizer,
         peft_config=lora_config(settings) if settings.diffusion.lora else None, sampler="generate", sample_seed=seed, mask_seed=seed,
         on_batch=ledger_writer(ledger, stage, rewards, cfg.num_generations), callbacks=[progress_callback(stage), *stop, *callbacks], **trainer_settings(settings, model))
     for c in stop: c.trainer = trainer
-    without_printer(trainer).train(); model.eval(); history = keep_log(log, trainer.state.log_history) if log else trainer.state.log_history
-    curve, done = [h for h in history if "reward" in h], trainer.state.global_step; save_coupled(trainer, tokenizer, out, source)
+    without_printer(trainer).train(); model.eval(); main = trainer.is_world_process_zero()
+    if log and main: keep_log(log, trainer.state.log_history)
+    curve, done = [h for h in trainer.state.log_history if "reward" in h], trainer.state.global_step
+    if main: save_coupled(trainer, tokenizer, out, source)
+    trainer.accelerator.wait_for_everyone()
     return {"steps": done, "completions": -(-done // cfg.num_iterations) * every * cfg.num_generations,
             **{f"tokens_{k}": n for k, n in trainer.tokens.items()}, "work": work(trainer.tokens), "seconds": time.perf_counter() - start,
             "reward_first": curve[0]["reward"], "reward_last": curve[-1]["reward"], "zero_std": sum(h["frac_reward_zero_std"] for h in curve) / len(curve)}

@@ -139,9 +139,11 @@ def train_diffusion_sft(
     trainer = diffusion_trainer()(model, diffusion_args(cfg, Path(out).parent / f".{Path(out).name}-trainer", seed, settings.student.gradient_checkpointing), train_dataset=data, time_epsilon=cfg.time_epsilon, half=half,
                                   data_collator=lambda batch: pad_rows(batch, pad, tokenizer.eos_token_id, canvas), callbacks=[progress_callback(Path(out).name), *callbacks])
     without_printer(trainer).train(); model.eval()
-    curve = keep_log(log, trainer.state.log_history) if log else [h for h in trainer.state.log_history if "loss" in h]
-    if cfg.lora: save_step(model, tokenizer, out, source)
-    else: save_whole(model, tokenizer, out)
+    curve = [h for h in trainer.state.log_history if "loss" in h]
+    if trainer.is_world_process_zero():
+        if log: keep_log(log, trainer.state.log_history)
+        save_step(model, tokenizer, out, source) if cfg.lora else save_whole(model, tokenizer, out)
+    trainer.accelerator.wait_for_everyone()
     tenth = max(1, len(curve) // 10); mean = lambda part: sum(h["loss"] for h in part) / len(part)
     return {"rows": len(data), "steps": trainer.state.global_step, "tokens": trainer.tokens, "seconds": time.perf_counter() - start, "loss_first": mean(curve[:tenth]), "loss_last": mean(curve[-tenth:])}
 

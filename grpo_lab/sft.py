@@ -57,10 +57,10 @@ def lab_trainer(Trainer):
 def keep_log(
     file: str | Path,      # training_data/<step>.log.jsonl
     history: list[dict],   # trainer.state.log_history
-) -> list[dict]:
-    "Write the logged steps (one JSON object each) and return them."
+) -> None:
+    "Write the logged steps, one JSON object each."
     rows = [h for h in history if "loss" in h or "reward" in h]
-    atomic_write(file, "".join(json.dumps(r) + "\n" for r in rows)); return rows
+    atomic_write(file, "".join(json.dumps(r) + "\n" for r in rows))
 
 def progress_callback(name: str):
     "A transformers callback that shows one progress bar with the loss (and the reward, where there is one)."
@@ -101,7 +101,10 @@ def train_sft(
     trainer = lab_trainer(SFTTrainer)(model, args, train_dataset=Dataset.from_list([render_row(tokenizer, r) for r in rows]), processing_class=tokenizer, peft_config=lora_config(settings),
                          callbacks=[progress_callback(Path(out).name), *callbacks])
     without_printer(trainer).train(); tokenizer.padding_side = "left"
-    curve = keep_log(log, trainer.state.log_history) if log else [h for h in trainer.state.log_history if "loss" in h]
-    save_step(trainer.model, tokenizer, out, source)
+    curve = [h for h in trainer.state.log_history if "loss" in h]
+    if trainer.is_world_process_zero():
+        if log: keep_log(log, trainer.state.log_history)
+        save_step(trainer.model, tokenizer, out, source)
+    trainer.accelerator.wait_for_everyone()
     return {"rows": len(rows), "steps": trainer.state.global_step, "tokens": trainer.tokens, "seconds": time.perf_counter() - start,
             "loss_first": curve[0]["loss"], "loss_last": curve[-1]["loss"]}
