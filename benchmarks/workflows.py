@@ -11,7 +11,7 @@ mcts (tree search from the single shot, edits by chance); mcts_trained (the poli
 
 Equal calls. On a test problem every workflow may make at most --calls calls. The three searching arms have the same budget of calls on the validation problems (--budget); a round that does not fit into what is left does not count. Programs that the policy or its
 reference reads to sort edits count as calls of mcts_trained, too. Within one search an equal request (same words, same seed) is made once, and counts once. What another arm asked before counts in full for every arm; its answer is only not waited for again.
-What training costs is not in calls; its seconds stand beside. single makes one call and reports the mean over --calls seeds, so that it, too, has been measured with that many calls.
+What training costs is not in calls; its seconds stand beside. Both searches and the random one try what is best again before they believe it (`search.confirm`), and pay for that. Every chosen workflow is tried --repeats times on each test problem; what is compared is the mean.
 
 A workflow sees the shown test of a problem; what is counted is all tests, hidden ones included, on problems that no search has seen. Intervals: bootstrap over test problems and seeds together. Nothing was tuned on the test problems.
 
@@ -73,7 +73,7 @@ class Bench:
         from grpo_lab.workflow_loop import workflow_evaluator
         return workflow_evaluator(self.validation, self.executor, self.verifier, self.cfg, 1000 + seed, self.memo, self.task.messages)
 
-    def tested(self, workflow, seed: int, repeats: int = 1) -> dict:
+    def tested(self, workflow, seed: int, repeats: int) -> dict:
         "A workflow on the test problems: share solved of each, calls."
         from grpo_lab.operators import execute_pairs
         from grpo_lab.workflow_loop import budget_of, judged
@@ -91,22 +91,24 @@ class Bench:
 
     def random_search(self, folder, seed):
         "Random workflows after the single shot, until the budget is spent; kept like a tree in which the single shot is everybody's father."
-        from grpo_lab.search import Node, Tree, evaluate_all, judge_node, Store
+        from grpo_lab.search import Node, Tree, evaluate_all, judge_node, Store, unconfirmed
         from grpo_lab.workflows import SINGLE_SHOT, random_workflow, workflow_id
         evaluate, store, tree, calls, drawn = self.evaluator(seed), Store(folder), Tree(), 0, 0
         while True:
-            some = [SINGLE_SHOT] if not len(tree) else []
-            while len(tree) and len(some) < self.cfg.children:
+            old, some = unconfirmed(tree, self.cfg), [] if len(tree) else [SINGLE_SHOT]
+            while len(tree) and not old and len(some) < self.cfg.children:
                 w, drawn = random_workflow(100_000 * seed + drawn), drawn + 1
                 if workflow_id(w) not in tree.keys and w not in some:
                     some.append(w)
-            found, cost = evaluate_all(store, some, evaluate, self.cfg)
+            found, cost = evaluate_all(store, [old.workflow] if old else some, evaluate, self.cfg, old.tries if old else 0)
             if len(tree) and calls + cost > self.cfg.max_calls:
                 return tree, {"calls": calls, "rounds": []}
             calls += cost
+            if old:
+                tree.again(old, store.evaluations(old)[0] + found[0], self.cfg)
             for w, outcomes in zip(some, found):
                 tree.add(judge_node(Node(id=len(tree), father=0 if len(tree) else None, workflow=w), outcomes, self.cfg))
-            print(f"    {len(tree)} workflows, best {tree.best()[0].score:.3f}, {calls} calls", flush=True)
+            print(f"    {len(tree)} workflows, best {tree.winner().score:.3f}, {calls} calls", flush=True)
 
     def learned(self, seed):
         "A policy trained on the tree of `mcts`, as a proposer, and what training did."
@@ -134,11 +136,11 @@ class Bench:
             propose, more = self.learned(seed)
             tree, state = self.tree_search(folder, seed, propose)
             more["opinion_calls"] = propose.calls
-        workflow = tree.best()[0].workflow if tree else best_of_n(self.cfg.calls) if arm == "best_of" else SINGLE_SHOT
+        workflow = tree.winner().workflow if tree else best_of_n(self.cfg.calls) if arm == "best_of" else SINGLE_SHOT
         if tree:
-            more |= {"evaluated": len(tree), "validation": tree.best()[0].rate, "validation_score": tree.best()[0].score, "scores": [round(n.score, 4) for n in tree.nodes],
+            more |= {"evaluated": len(tree), "validation": tree.winner().rate, "validation_score": tree.winner().score, "winner_tries": tree.winner().tries, "tries": sum(n.tries for n in tree.nodes), "scores": [round(n.score, 4) for n in tree.nodes],
                      "node_calls": [n.calls for n in tree.nodes], "edits": [n.modification for n in tree.nodes]}
-        found = self.tested(workflow, seed, self.cfg.calls if arm == "single" else 1)
+        found = self.tested(workflow, seed, self.args.repeats)
         return {"arm": arm, "seed": seed, **found, "search_calls": state["calls"], "workflow": to_python(workflow), **more, "seconds": time.time() - wall, "cpu_seconds": time.process_time() - cpu}
 
 
@@ -232,6 +234,7 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--budget", type=int, default=600, help="model calls of one search (default: 600)")
     p.add_argument("--validation", type=int, default=16, help="problems that a search tries workflows on (default: 16)")
     p.add_argument("--test", type=int, default=40, help="held-out problems (default: 40)")
+    p.add_argument("--repeats", type=int, default=4, help="times the chosen workflow is tried on each of them, with seeds of their own (default: 4)")
     p.add_argument("--difficulty", type=int, default=2, help="hardest problems (default: 2 of 4); 0: all")
     p.add_argument("--tokens", type=int, default=128, help="of one call (default: 128)")
     p.add_argument("--children", type=int, default=2, help="workflows tried in a round (default: 2)")

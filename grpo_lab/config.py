@@ -204,6 +204,7 @@ class Search(Section):
     prior_scale: float = Field(1.5, ge=0, description="prior: how strongly the policy's opinion counts, per standard deviation among the edits it compares")
     problems: int = Field(24, ge=1, description="training problems a workflow is tried on")
     validation_rounds: int = Field(1, ge=1, description="times it is tried on each")
+    confirm: int = Field(4, ge=0, description="the best workflow is tried again, with new seeds, until it was tried so often or another is best; 0: what is best once is best")
     max_difficulty: int = Field(0, ge=0, description="leave out problems harder than this; 0: none")
     patience: int = Field(5, ge=0, description="stop when the mean of the best three has not moved for so many rounds; 0: never")
     max_calls: int = Field(0, ge=0, description="stop before the model was called more often than this; 0: no limit")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SELECTIONS', 'Proposer', 'Evaluator', 'Outcome', 'outcome_reward', 'Experience', 'Node', 'judge_node', 'Tree',
            'mixed_probabilities', 'select_mixed', 'uct', 'select_uct', 'random_proposals', 'expand', 'Store', 'flat',
-           'why_stop', 'evaluate_all', 'search', 'workflow_question', 'extremes', 'search_trajectories']
+           'why_stop', 'evaluate_all', 'unconfirmed', 'search', 'workflow_question', 'extremes', 'search_trajectories']
 
 # %% ../nbs/36_search.ipynb #33a58cf5
 import json, math, random
@@ -52,8 +52,9 @@ class Node(Record):
     workflow: Workflow
     modification: str = ""              # the edit; empty: the root
     score: float = 0.0                  # mean reward over problems and validation rounds
+    tries: int = 1                      # evaluations of its own; each new one has seeds of its own
     solved: dict[str, float] = Field(default_factory=dict)    # problem -> share of the rounds in which it was solved
-    calls: int = 0; tokens: int = 0     # of the whole evaluation
+    calls: int = 0; tokens: int = 0     # of all its evaluations
     seconds: float = 0.0
     failures: list[dict[str, str]] = Field(default_factory=list)   # up to 3: problem, code, log
     refused: dict[str, int] = Field(default_factory=dict)     # proposals that came to nothing before this one
@@ -70,7 +71,7 @@ class Node(Record):
         return sum(self.solved.values()) / len(self.solved) if self.solved else 0.0
 
 def judge_node(node: Node, outcomes: Sequence[Outcome], cfg: Search, father: Node | None = None) -> Node:
-    "Write into a node what its evaluation found."
+    "Write into a node what its evaluations found."
     by: dict[str, list[float]] = {}
     for o in outcomes: by.setdefault(o.problem_id, []).append(float(o.solved))
     node.solved = {p: sum(v) / len(v) for p, v in by.items()}
@@ -79,7 +80,7 @@ def judge_node(node: Node, outcomes: Sequence[Outcome], cfg: Search, father: Nod
     bad = {o.problem_id: o for o in reversed(outcomes) if not o.solved}
     node.failures = [{"problem_id": p, "code": o.code or "", "log": o.log[-300:]} for p, o in sorted(bad.items())[:3]]
     if father: node.experience = Experience(father=father.id, modification=node.modification, before=father.score, after=node.score, succeed=node.score > father.score)
-    node.visits, node.value = 1, node.score
+    node.visits, node.value = node.tries, node.tries * node.score
     return node
 
 # %% ../nbs/36_search.ipynb #82340c5f
@@ -100,6 +101,10 @@ class Tree:
         "The k best: highest score first, the older one where scores are equal."
         return sorted(self.nodes, key=lambda n: (-n.score, n.id))[:k]
 
+    def winner(self) -> Node:
+        "What a search has found: the best of those that were tried most often."
+        most = max(n.tries for n in self.nodes); return next(n for n in self.best(len(self)) if n.tries == most)
+
     def path(self, i: int) -> list[Node]:
         "From a node to the root."
         out = [self.nodes[i]]
@@ -111,8 +116,18 @@ class Tree:
         if node.id != len(self.nodes) or (node.father is None) != (node.id == 0) or node.id and not node.father < node.id:
             raise ValueError(f"node {node.id} (father {node.father}) cannot follow {len(self.nodes)} nodes")
         node.visits, node.value = 0, 0.0; self.nodes.append(node)
-        for n in self.path(node.id): n.visits += 1; n.value += node.score
+        for n in self.path(node.id): n.visits += node.tries; n.value += node.tries * node.score
         return node
+
+    def again(self, node: Node, outcomes: Sequence[Outcome], cfg: Search) -> list[Node]:      # nodes that changed
+        "Judge a node by all its outcomes, those of one more try included; correct what its ancestors and children know of it."
+        new = judge_node(node.model_copy(update={"tries": node.tries + 1}), outcomes, cfg, self[node.father] if node.father is not None else None)
+        kids, nodes = self.children(node.id), self.nodes
+        for k in ("tries", "score", "solved", "calls", "tokens", "seconds", "failures", "experience"): setattr(node, k, getattr(new, k))
+        for c in kids: c.experience = c.experience and c.experience.model_copy(update={"before": node.score, "succeed": c.score > node.score})
+        self.nodes = []                                  # counted anew, in the order in which a tree that is read from its folder is
+        for n in nodes: self.add(n)
+        return [*self.path(node.id), *kids]
 
 # %% ../nbs/36_search.ipynb #2fd3847a
 def mixed_probabilities(
@@ -184,15 +199,23 @@ class Store:
         except FileNotFoundError: return None
         except ValueError as e: raise ValueError(f"{self.dir / 'state.json'} is damaged ({e}); delete the folder to begin again") from None
 
-    def evaluation(self, key: str) -> tuple[list[Outcome], list[str]] | None:
-        "Outcomes of a workflow, and the requests that it was the first to make; None: it was not evaluated."
-        try: doc = json.loads((self.cache / f"{key}.json").read_text(encoding="utf-8"))
+    def _file(self, key: str, tried: int) -> Path: return self.cache / (f"{key}.{tried + 1}.json" if tried else f"{key}.json")
+
+    def evaluation(self, key: str, tried: int = 0) -> tuple[list[Outcome], list[str]] | None:     # tried: how often before
+        "Outcomes of one try of a workflow, and the requests that it was the first to make; None: it was not evaluated."
+        try: doc = json.loads(self._file(key, tried).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError): return None
         return [Outcome.model_validate(o) for o in doc["outcomes"]], doc["asked"]
 
-    def keep(self, key: str, outcomes: Sequence[Outcome], asked: Iterable[str] = ()) -> None:
+    def evaluations(self, node: Node) -> tuple[list[Outcome], list[str]]:
+        "The same of all tries of a node. Raises `ValueError` where one is missing."
+        found = [self.evaluation(node.key, i) for i in range(node.tries)]
+        if None in found: raise ValueError(f"{self._file(node.key, found.index(None))} is missing or damaged; delete {self.dir} to search again")
+        return [o for outcomes, _ in found for o in outcomes], [key for _, asked in found for key in asked]
+
+    def keep(self, key: str, outcomes: Sequence[Outcome], asked: Iterable[str] = (), tried: int = 0) -> None:
         doc = {"outcomes": [o.model_dump() for o in outcomes], "asked": sorted(asked)}
-        atomic_write(self.cache / f"{key}.json", json.dumps(doc, ensure_ascii=False, indent=0) + "\n")
+        atomic_write(self._file(key, tried), json.dumps(doc, ensure_ascii=False, indent=0) + "\n")
 
     def write(self, node: Node, code: bool = True) -> None:
         "A node, and its program."
@@ -209,9 +232,13 @@ class Store:
         return text
 
     def load(self) -> Tree:
-        "The tree that state.json vouches for; visits and values are counted anew."
-        state = self.state() or {"nodes": 0}
-        return Tree(Node.model_validate_json((self.dir / "nodes" / f"{i:03d}.json").read_text(encoding="utf-8")) for i in range(state["nodes"]))
+        "The tree that state.json vouches for, its last rounds' tries again included; visits and values are counted anew."
+        state = self.state() or {"nodes": 0}; again = Counter(r.get("again") for r in state.get("rounds", ()))
+        nodes = [Node.model_validate_json((self.dir / "nodes" / f"{i:03d}.json").read_text(encoding="utf-8")) for i in range(state["nodes"])]
+        if cfg := state.get("same", {}).get("search"):
+            for n in nodes:
+                n.tries = 1 + again[n.id]; judge_node(n, self.evaluations(n)[0], Search(**cfg), nodes[n.father] if n.father is not None else None)
+        return Tree(nodes)
 
 # %% ../nbs/36_search.ipynb #0186f53f
 def flat(
@@ -225,8 +252,9 @@ def flat(
 def why_stop(state: dict, cfg: Search) -> str:
     "Why a search is over; empty: it is not."
     if state["stopped"]: return state["stopped"]
-    if len(state["rounds"]) >= cfg.rounds: return f"{cfg.rounds} rounds"
-    if flat([r["top"] for r in state["rounds"]], cfg.patience): return f"the best three have not moved for {cfg.patience} rounds"
+    rounds = [r for r in state["rounds"] if r["again"] is None]
+    if len(rounds) >= cfg.rounds: return f"{cfg.rounds} rounds"
+    if flat([r["top"] for r in rounds], cfg.patience): return f"the best three have not moved for {cfg.patience} rounds"
     return ""
 
 # %% ../nbs/36_search.ipynb #f9084cee
@@ -236,19 +264,25 @@ def evaluate_all(
     store: Store, workflows: list[Workflow],
     evaluate: Evaluator,                  # its `asked`, a set, where it has one: every different request made of the model so far
     cfg: Search,
-) -> tuple[list[list[Outcome]], int]:     # outcomes of all validation rounds; calls of the model
+    tried: int = 0,                       # how often these have been evaluated before
+) -> tuple[list[list[Outcome]], int]:     # outcomes of all validation rounds of this try; calls of the model
     "Evaluate together, from the cache what it has. A request that this search made before is no call."
-    seen = getattr(evaluate, "asked", None); known = [store.evaluation(workflow_id(w)) for w in workflows]; new = [i for i, k in enumerate(known) if k is None]
+    seen = getattr(evaluate, "asked", None); known = [store.evaluation(workflow_id(w), tried) for w in workflows]; new = [i for i, k in enumerate(known) if k is None]
     before = set(seen or ()); fresh: dict[int, list[Outcome]] = {i: [] for i in new}
     if seen is not None: seen.update(key for k in known if k is not None for key in k[1])
     start = set(seen or ())
-    for r in range(cfg.validation_rounds if new else 0):
+    for r in range(tried * cfg.validation_rounds, (tried + 1) * cfg.validation_rounds if new else 0):
         for i, found in zip(new, evaluate([workflows[i] for i in new], r), strict=True): fresh[i] += [o.model_copy(update={"round": r}) for o in found]
     for i, found in fresh.items():
         if not found: raise ValueError("the evaluation of a workflow gave no outcome: there are no problems to try it on")
-        store.keep(workflow_id(workflows[i]), found, (seen or set()) - start if i == new[0] else ())       # what they asked together is written once
+        store.keep(workflow_id(workflows[i]), found, (seen or set()) - start if i == new[0] else (), tried)       # what they asked together is written once
     out = [k[0] if k is not None else fresh[i] for i, k in enumerate(known)]
     return out, len(seen - before) if seen is not None else sum(o.calls for found in out for o in found)
+
+def unconfirmed(tree: Tree, cfg: Search) -> Node | None:
+    "The best workflow, where it has to be tried again before that is believed."
+    best = tree.best()[0] if len(tree) else None
+    return best if best and best.tries < cfg.confirm and cfg.temperature else None      # greedy: it would say the same again
 
 def _children(tree: Tree, propose: Proposer, cfg: Search, seed: int, number: int) -> tuple[list[Node], Counter]:
     "The nodes that a round tries, not evaluated, and what was refused in vain."
@@ -286,22 +320,23 @@ def search(
     store = Store(folder); state, tree = _begin(store, cfg, seed, root, about or {})
     spent = lambda: getattr(propose, "calls", 0); begun = spent()
     if hasattr(evaluate, "asked"):                       # of this search, whatever the evaluator was used for before
-        evaluate.asked.clear(); evaluate.asked.update(key for n in tree.nodes for key in store.evaluation(n.key)[1])
-    while not (state["stopped"] and len(tree)) and (not len(tree) or not why_stop(state, cfg)):
-        number = len(state["rounds"]) + bool(len(tree))
-        made, lost = _children(tree, propose, cfg, seed, number) if len(tree) else ([Node(id=0, workflow=root)], Counter())
-        found, cost = evaluate_all(store, [n.workflow for n in made], evaluate, cfg)
+        evaluate.asked.clear(); evaluate.asked.update(key for n in tree.nodes for key in store.evaluations(n)[1])
+    while not state["stopped"]:
+        number, old = len(state["rounds"]) + bool(len(tree)), unconfirmed(tree, cfg)
+        made, lost = ([old], Counter()) if old else _children(tree, propose, cfg, seed, number) if len(tree) else ([Node(id=0, workflow=root)], Counter())
+        found, cost = evaluate_all(store, [n.workflow for n in made], evaluate, cfg, old.tries if old else 0)
         calls = state["calls"] + spent() - begun + cost; begun = spent(); touched: dict[int, Node] = {}
         if cfg.max_calls and len(tree) and calls > cfg.max_calls: state["stopped"] = f"the budget of {cfg.max_calls} calls"; store.seal(state); break
-        for node, outcomes in zip(made, found):
+        if old: touched = {n.id: n for n in tree.again(old, store.evaluations(old)[0] + found[0], cfg)}
+        for node, outcomes in zip(made, found) if not old else ():
             judge_node(node, outcomes, cfg, tree[node.father] if len(tree) else None)
             tree.add(node); store.write(node); touched |= {n.id: n for n in tree.path(node.id)[1:]}
         for n in touched.values(): store.write(n, code=False)                    # their visits and values
         top = [n.score for n in tree.best(3)]
-        entry = {"round": number, "top": sum(top) / len(top), "best": tree.best()[0].score, "refused": dict(lost), "calls": calls}
+        entry = {"round": number, "again": old.id if old else None, "top": sum(top) / len(top), "best": tree.best()[0].score, "refused": dict(lost), "calls": calls}
         state |= {"nodes": len(tree), "calls": calls, "rounds": state["rounds"] + ([entry] if number else [])}
-        state["stopped"] = why_stop(state, cfg); store.seal(state)
-        if progress: progress(len(state["rounds"]), f"{len(tree)} workflows, best {tree.best()[0].score:.3f}, {calls} calls")
+        state["stopped"] = "" if unconfirmed(tree, cfg) else why_stop(state, cfg); store.seal(state)
+        if progress: progress(sum(r["again"] is None for r in state["rounds"]), f"{len(tree)} workflows, best {tree.winner().score:.3f}, {calls} calls" + (f"; number {old.id} again: {old.score:.3f}" if old else ""))
     return tree
 
 # %% ../nbs/36_search.ipynb #f215accf
@@ -325,7 +360,7 @@ def search_trajectories(
         store = Store(folder)
         for node in store.load().nodes:
             code, by = store.code(node), {}
-            for o in (store.evaluation(node.key) or ([], []))[0]: by.setdefault(o.problem_id, []).append(outcome_reward(o, cfg))
+            for o in store.evaluations(node)[0]: by.setdefault(o.problem_id, []).append(outcome_reward(o, cfg))
             for p in problems:
                 if p.id not in by: raise ValueError(f"{folder}: workflow {node.name} was not tried on problem {p.id}; search over the same problems")
                 found[p.id][code] = sum(by[p.id]) / len(by[p.id])

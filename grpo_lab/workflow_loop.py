@@ -218,7 +218,7 @@ def _draw_tree(ax, tree: Tree, places: dict) -> None:
     from grpo_lab import plots
     from matplotlib.colors import LinearSegmentedColormap
     if not len(tree): raise plots.Empty("No workflow was evaluated yet.")
-    shade = LinearSegmentedColormap.from_list("score", ["#FFFFFF", plots.HUES["green"]]); best = tree.best()[0]; ink = ax.title.get_color()
+    shade = LinearSegmentedColormap.from_list("score", ["#FFFFFF", plots.HUES["green"]]); best = tree.winner(); ink = ax.title.get_color()
     low, high = (f(n.score for n in tree.nodes) for f in (min, max))
     for n in tree.nodes[1:]:
         (x, y), (u, v) = places[n.id], places[n.father]; good = n.experience is not None and n.experience.succeed
@@ -253,7 +253,7 @@ def show_tree(folder: str | Path, static: bool = True):    # -> ipywidgets.Box
     from grpo_lab import views
     store = Store(folder); tree = store.load()
     label = lambda n: f"{'    ' * (len(tree.path(n.id)) - 1)}{n.id}  {100 * n.score:.0f}  {n.modification or 'the first'}"[:90]
-    order = _depth_first(tree); choose = W.Select(options=[(label(tree[i]), i) for i in order], value=tree.best()[0].id if len(tree) else None, rows=min(16, max(2, len(order))), layout=W.Layout(width="460px"))
+    order = _depth_first(tree); choose = W.Select(options=[(label(tree[i]), i) for i in order], value=tree.winner().id if len(tree) else None, rows=min(16, max(2, len(order))), layout=W.Layout(width="460px"))
     text = W.HTML(); text.add_class("glab-html")
     def show(_=None): text.value = node_html(tree, choose.value, store.code(tree[choose.value])) if choose.value is not None else views.page(views.note("No workflow was evaluated yet."))
     choose.observe(show, "value"); show()
