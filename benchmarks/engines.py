@@ -25,7 +25,7 @@ sample_s is what decides. Its CPU seconds compare better than the clock's where 
 How exact: `logits_far` is the largest difference of next-token logits from transformers in float32 with the merged weights, over all tokens
 and prompts; `kl` the mean KL divergence of those distributions; `logprob_far` the largest, `logprob_off` the mean difference of the log-probability that the
 contestant itself gave to a token it drew (one row a prompt) from that of transformers in float32; `adapter_kl` how far the adapter moves the distribution, which
-shows that new weights are in use; `mean_logprob` of all drawn tokens is higher where a sampler cuts the distribution. Peak memory: what the sampler adds, from before it held a model to the most it
+shows that new weights are in use; `mean_logprob` of all drawn tokens, with its standard error over rows, is higher where a sampler cuts the distribution. Peak memory: what the sampler adds, from before it held a model to the most it
 held while it took over and sampled (the lab's copy stands beside the trainer's model, as an engine's would). Writes benchmarks/results/engines.json.
 """
 import argparse
@@ -78,8 +78,9 @@ def student(prompts: int):
     settings = load_settings("laptop")
     task = open_task(settings)
     ids = encode(load_tokenizer(settings), [task.messages(p) for p in task.load("train")[::7][:prompts]])
-    model = get_peft_model(load_model(settings), lora_config(settings))
+    base = load_model(settings)
     torch.manual_seed(1)
+    model = get_peft_model(base, lora_config(settings))
     for name, w in model.named_parameters():
         if "lora_B" in name: torch.nn.init.normal_(w, std=0.01)
     return model, ids
@@ -203,10 +204,11 @@ def exactness(model, ids: list, logits, tokens: list, logprobs: list, group: int
     def kl(other):
         a, b = torch.log_softmax(true, -1), torch.log_softmax(other, -1)
         return round(float((a.exp() * (a - b)).sum(-1).mean()), 6)
-    out = {"adapter_kl": kl(base), "logits_far": None, "kl": None, "logprob_far": None, "logprob_off": None, "mean_logprob": None}
+    out = {"adapter_kl": kl(base), "logits_far": None, "kl": None, "logprob_far": None, "logprob_off": None, "mean_logprob": None, "its_error": None}
     if logits is not None: out |= {"logits_far": round(float((true - torch.as_tensor(logits)).abs().max()), 4), "kl": kl(torch.as_tensor(logits))}
     if logprobs:
-        out["mean_logprob"] = round(float(torch.tensor(logprobs).mean()), 3)
+        means = torch.tensor(logprobs).mean(1)
+        out |= {"mean_logprob": round(float(means.mean()), 3), "its_error": round(float(means.std() / len(means) ** 0.5), 3)}
         off = (torch.tensor([logps[p] for p in logps]) - torch.tensor([logprobs[p * group] for p in logps])).abs()
         out |= {"logprob_far": round(float(off.max()), 4), "logprob_off": round(float(off.mean()), 5)}
     return out
@@ -489,7 +491,7 @@ def main() -> None:
         if contestants != ["lab"]: measure.child(__file__, "--one", "prepare", *more, "--contestants", *contestants)
         rows = measure.turns(__file__, contestants, o.repeats, *more, "--tokens", o.tokens, "--prompts", o.prompts, "--group", o.group, "--streams", o.streams)
     keys = ["tokens_per_second", "sample_s", "write_s", "load_s", "step_s", "step_cpu_s", "sample_cpu_s", "write_cpu_s", "load_cpu_s"]
-    best = {c: {"contestant": c} | {k: round(measure.middle(r, k), 3) for k in keys} | {"peak_gib": max(x["peak_gib"] for x in r)} | {k: r[0][k] for k in ("logits_far", "kl", "logprob_far", "logprob_off", "mean_logprob", "adapter_kl")} for c, r in rows.items()}
+    best = {c: {"contestant": c} | {k: round(measure.middle(r, k), 3) for k in keys} | {"peak_gib": max(x["peak_gib"] for x in r)} | {k: r[0][k] for k in ("logits_far", "kl", "logprob_far", "logprob_off", "mean_logprob", "its_error", "adapter_kl")} for c, r in rows.items()}
     for r in best.values():
         if "lab" in best: r |= {"times_the_labs_step": round(r["step_s"] / best["lab"]["step_s"], 2), "times_the_labs_cpu": round(r["step_cpu_s"] / best["lab"]["step_cpu_s"], 2)}
     print("\n" + measure.table(list(best.values())))

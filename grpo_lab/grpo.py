@@ -63,8 +63,10 @@ class LabSampling:
     def _on_cpu(self) -> bool: return self.accelerator.device.type == "cpu"
 
     def _use_lab_sampler(self) -> bool:
-        from grpo_lab.rollout import supported
-        return self.sampler_kind == "lab" or self.sampler_kind == "auto" and self._on_cpu() and not supported(self.model)
+        from grpo_lab.rollout import say_fallback, supported
+        why = self.sampler_kind == "auto" and self._on_cpu() and supported(self.model)
+        if why: say_fallback(why)
+        return self.sampler_kind == "lab" or self.sampler_kind == "auto" and self._on_cpu() and not why
 
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, *args, **kw):
         start = time.perf_counter()
@@ -90,7 +92,7 @@ class LabSampling:
 
     def _generate_and_score_completions(self, inputs):
         self._asked = inputs; out = super()._generate_and_score_completions(inputs)
-        if "sampling_per_token_logps" in out and "old_per_token_logps" not in out and not self.use_vllm: out["old_per_token_logps"] = out["sampling_per_token_logps"]
+        if "sampling_per_token_logps" in out and not self.use_vllm: out["old_per_token_logps"] = out["sampling_per_token_logps"]
         if self.model.training and self.on_batch: self.on_batch(self, inputs, out)
         for k, v in self.timing.items(): self._metrics["train" if self.model.training else "eval"][f"seconds/{k}"].append(v)
         return out

@@ -131,13 +131,16 @@ class FlowState:
         "Called before every step. Raises `OverBudget`."
         self.steps += 1
         if self.steps > MAX_RUN: raise OverBudget(f"more than {MAX_RUN} steps")
+        self._in_time()
+
+    def _in_time(self) -> None:
         if self.seconds > self.budget.seconds: self.certain = False; raise OverBudget(f"{self.seconds:.1f} s of {self.budget.seconds:g} s")
 
     async def ask(self, who: str, chat: list[dict]) -> str:
         "One call of the model. Raises `OverBudget`, `NoAnswer`."
         if self.calls >= self.budget.calls: raise OverBudget(f"{self.calls} calls of {self.budget.calls}")
         if self.tokens >= self.budget.tokens: raise OverBudget(f"{self.tokens} tokens of {self.budget.tokens}")
-        a = await _Wait("model", chat); self.calls += 1; self.tokens += a.tokens; self.seconds += a.seconds
+        self._in_time(); a = await _Wait("model", chat); self.calls += 1; self.tokens += a.tokens; self.seconds += a.seconds
         if a.error: self.certain = False; raise NoAnswer(a.error)
         self.log.append(f"{who}: {a.tokens} tokens" + ("" if a.finish_reason == "stop" else ", cut off")); return a.text
 
@@ -480,10 +483,11 @@ class LocalModel(WorkflowModel):
     def __init__(self, model, tokenizer, name: str, batch_size: int = 32, top_p: float = 1.0,
                  sampler: Literal["auto", "lab", "generate"] = "auto",
                  dtype=None):                # torch dtype of the lab's sampler; float32: no rounding depends on the batch; None: the fastest
-        from grpo_lab.rollout import LabSampler, eos_ids, supported
+        from grpo_lab.rollout import LabSampler, eos_ids, say_fallback, supported
         self.model, self.tokenizer, self.name, self.batch_size, self.top_p = model, tokenizer, name, batch_size, top_p
         self.eos = eos_ids(model, tokenizer)
-        lab = sampler == "lab" or sampler == "auto" and not next(model.parameters()).is_cuda and not supported(model)
+        why = sampler == "auto" and ("the model is on a GPU" if next(model.parameters()).is_cuda else supported(model)); lab = sampler == "lab" or sampler == "auto" and not why
+        if why: say_fallback(why)
         self.lab, self.most = LabSampler(model, dtype) if lab else None, getattr(model.config, "max_position_embeddings", None) or math.inf
 
     def generate(self, requests, temperature, max_completion_length, seeds):

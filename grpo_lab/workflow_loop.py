@@ -31,9 +31,10 @@ def judged(runs: list[WorkflowRun], problems: Iterable[Problem], verifier) -> li
     except ValueError: return [one(i) for i in items]
 
 def outcome_of(run: WorkflowRun, v: Verdict) -> Outcome:
-    "One run and its verdict as a row for the search."
+    "One run and its verdict as a row for the search. A proposer reads the row, so it says how many of the tests passed and nothing of what a hidden one gave or printed."
+    said = f"{v.passed} of {v.total} tests passed" if v.total and v.status == "ok" else v.status.replace("_", " ")
     return Outcome(problem_id=run.problem_id, solved=v.clean, correctness=v.passed / v.total if v.total and v.status == "ok" else 0.0, calls=run.calls, tokens=run.tokens,
-                   seconds=run.seconds, status=run.status, code=run.code, log=(run.error or v.log.strip() or (f"{v.passed} of {v.total} tests passed" if v.total else v.status))[-500:])
+                   seconds=run.seconds, status=run.status, code=run.code, log=(run.error or said)[-500:])
 
 class Asked:
     "A memo that notes which requests were made of the model (`keys`), whether or not their answers were known. Results of whole runs are not taken from it: their requests would go unseen."

@@ -108,3 +108,47 @@ def test_generate_passes_the_same_test():
     out = model.generate(torch.tensor([prompt] * n), attention_mask=torch.ones(n, 4, dtype=torch.long), max_new_tokens=3, do_sample=True, top_k=0, pad_token_id=6, eos_token_id=0)[:, 4:].tolist()
     got = [t[:t.index(0) + 1] if 0 in t else t for t in out]
     assert surprise(counted(got), distribution(model, prompt, 3, 1.0, 1.0)) < 4
+
+
+# ------------------------------------------------------------------ in the trainer
+
+class Trained:
+    "GRPO of a tiny model by the lab's trainer; what each batch was scored with is kept."
+    def __init__(self, folder, **more):
+        from datasets import Dataset
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from grpo_lab.config import GRPO
+        from grpo_lab.grpo import grpo_config, lab_grpo_trainer
+        tok, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+        for k, v in more.pop("model", {}).items(): setattr(model.config, k, v)
+        args = grpo_config(GRPO(max_steps=2, prompts_per_step=2, num_generations=4, micro_batch_size=4, learning_rate=0.01, max_completion_length=8, **more), folder / "out", 0)
+        rows = Dataset.from_list([{"prompt": [{"role": "user", "content": c}]} for c in ("one", "two")] * 2)
+        self.batches, keep = [], lambda trainer, inputs, out: self.batches.append({k: v.clone() for k, v in out.items() if isinstance(v, torch.Tensor)})
+        lab_grpo_trainer()(model, lambda completions, **_: [float(len(c[0]["content"])) for c in completions], args, train_dataset=rows, processing_class=tok, on_batch=keep).train()
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    from grpo_lab.student import quiet_libraries, tiny_model
+    quiet_libraries()
+    return tiny_model(tmp_path_factory.mktemp("tiny"), layers=1)
+
+
+@pytest.mark.parametrize("num_iterations", [1, 2])
+def test_ratios_are_against_what_sampled(tiny, monkeypatch, num_iterations):
+    "A sampler that is rounded gives other log-probabilities than the trainer: the old ones are the sampler's, with one update on the same answers or with two (for which TRL would take the trainer's)."
+    monkeypatch.setattr(rollout.LabSampler, "__init__", lambda self, model, dtype=None, init=rollout.LabSampler.__init__: init(self, model, torch.bfloat16))
+    batches = Trained(tiny, num_iterations=num_iterations).batches
+    assert len(batches) == 2 // num_iterations
+    for b in batches: assert torch.equal(b["old_per_token_logps"], b["sampling_per_token_logps"]) and b["completion_mask"].sum() > 8
+
+
+def test_a_fallback_is_said_once_by_whoever_falls_back(tiny, monkeypatch):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from grpo_lab.operators import LocalModel
+    model, tok = AutoModelForCausalLM.from_pretrained(tiny), AutoTokenizer.from_pretrained(tiny); model.config.hidden_act = "gelu"
+    chat = [[{"role": "user", "content": "x"}]]
+    for use in (lambda: Trained(tiny, model={"hidden_act": "gelu"}), lambda: LocalModel(model, tok, "m").generate(chat, 1.0, 2, [0]), lambda: rollout.sample(model, tok, chat, max_completion_length=2)):
+        monkeypatch.setattr(rollout, "_SAID", set())
+        with pytest.warns(UserWarning, match="sampling with transformers' generate") as said: use(); use()
+        assert sum("sampling with transformers' generate" in str(w.message) for w in said) == 1

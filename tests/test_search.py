@@ -17,7 +17,7 @@ from grpo_lab.operators import ScriptedModel
 from grpo_lab.search import Node, Outcome, Store, search, search_trajectories
 from grpo_lab.tasks import load_problems
 from grpo_lab.verify import open_verifier
-from grpo_lab.workflow_loop import PriorProposals, compare_workflows, open_proposer, train_policy, workflow_evaluator
+from grpo_lab.workflow_loop import PriorProposals, compare_workflows, edit_messages, open_proposer, train_policy, workflow_evaluator
 from grpo_lab.workflows import SINGLE_SHOT, best_of_n, from_python, to_python, walk
 
 
@@ -204,6 +204,14 @@ def test_a_workflow_sees_no_hidden_test(verifier):
     hidden = [t for p in PROBLEMS for t in p.tests if t not in p.spec["shown"]]
     assert hidden and not any(json.dumps(t)[1:-1] in a for t in hidden for a in asked)
     assert sum(r["clean"] for r in rows if r["model"] == "many") > sum(r["clean"] for r in rows if r["model"] == "base")
+
+
+def test_a_proposer_is_told_nothing_of_hidden_tests(tmp_path, verifier):
+    "A program that raises or prints its arguments writes hidden ones into the judge's log; what a proposer is shown holds none of them, and no path of this machine."
+    loud = lambda chat, seed: (lambda p: f"```python\ndef {p.entry_point}(*a):\n    print('got', a)\n    raise ValueError(f'called with {{a}}')\n```")(next(p for p in PROBLEMS if f" {p.entry_point}(" in chat[1]["content"]))
+    tree = search(tmp_path, workflow_evaluator(PROBLEMS, ScriptedModel(loud), verifier, Search(calls=2), seed=0), cfg=Search(rounds=0, calls=2, confirm=0), seed=0)
+    told = edit_messages(tree.root, tree, {p.id: p for p in PROBLEMS})[1]["content"]
+    assert "It failed here" in told and "runtime error" in told and "called with (" not in told.replace("called with {a}", "") and "/sandbox/" not in told
 
 
 # ------------------------------------------------------------------ the loop as a run

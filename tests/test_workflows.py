@@ -2,6 +2,7 @@
 import ast
 import random
 import re
+import time
 
 import pytest
 from hypothesis import given, settings as hypothesis_settings, strategies as st
@@ -221,6 +222,14 @@ def test_best_of_n_stops_at_the_first_that_passes(judge):
         for r, s in zip(runs, one):
             assert r.passed_shown or r.calls == 5 and r.passed_shown is not True
             assert r.calls > 1 or r.code == s.code
+
+
+def test_seconds_end_a_step_that_calls_several_times(judge):
+    class Slow(ScriptedModel):
+        def generate(self, *how): time.sleep(0.15); return super().generate(*how)
+    crash = Slow(lambda chat, seed: "```python\nraise ValueError\n```")
+    run = execute_pairs([(Workflow(steps=[Programmer(attempts=3)]), PROBLEMS[0])], crash, judge, CallBudget(calls=9, seconds=0.1))[0]
+    assert (run.calls, run.status) == (1, "budget") and "of 0.1 s" in run.error
 
 
 def test_asking_whether_it_passes_tests_it(judge):
