@@ -190,15 +190,15 @@ def alarm_callback(
     class AlarmCallback(TrainerCallback):
         def __init__(self): self.watch, self.alarms, self.measured = Watch(limits), AlarmList(), {}
 
-        def take(self, rows, ring: bool) -> None:
+        def take(self, rows, ring: bool, first: bool) -> None:       # first: of the processes, which all see the same log
             new = AlarmList(a for row in rows for a in self.watch.see(row)); self.alarms.extend(new)
-            if ring and new: log.warning("%r", new)
-            if file is not None and (new or not Path(file).exists()): write_jsonl(file, self.alarms)
+            if ring and new and first: log.warning("%r", new)
+            if file is not None and first and (new or not Path(file).exists()): write_jsonl(file, self.alarms)
 
         def on_train_begin(self, args, state, control, model=None, **_):
             self.__init__()
             if every and not state.log_history: state.log_history.append({"step": 0, "heldout": heldout(model)})
-            self.take(state.log_history, ring=False)
+            self.take(state.log_history, False, state.is_world_process_zero)
 
         def on_step_end(self, args, state, control, model=None, **_):
             if every and state.global_step % every == 0: self.measured = {"heldout": heldout(model)}
@@ -206,10 +206,10 @@ def alarm_callback(
         def on_log(self, args, state, control, logs=None, **_):
             if logs is not None and "loss" in logs:
                 logs.update(self.measured); state.log_history[-1].update(self.measured); self.measured = {}
-            self.take([{"step": state.global_step, **(logs or {})}], ring=True)
+            self.take([{"step": state.global_step, **(logs or {})}], True, state.is_world_process_zero)
 
         def on_train_end(self, args, state, control, **_):
-            if file is not None: write_jsonl(file, self.alarms)
+            if file is not None and state.is_world_process_zero: write_jsonl(file, self.alarms)
             if show and self.alarms and _in_notebook():
                 from IPython.display import display
                 display(self.alarms)

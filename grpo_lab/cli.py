@@ -209,7 +209,7 @@ def eval_model(args) -> int:
     settings = settings_of(args)
     need_training(settings.task)
     import tempfile
-    from .evaluate import evaluate_model, pass_report
+    from .evaluate import evaluate_model, pass_report, possible_k
     from .ledger import _frame
     from .records import atomic_write
     from .tasks import open_task, pick
@@ -226,9 +226,12 @@ def eval_model(args) -> int:
         return USAGE
     samples = e.num_samples if e.temperature > 0 else 1
     say(f"{len(problems)} problems of {settings.task} ({args.split}), {samples} answers each")
+    k, more = possible_k(e.k, samples)
+    if more:
+        say(more)
     with tempfile.TemporaryDirectory() as cache, open_verifier(settings, cache_dir=Path(cache)) as verifier:
         rows = evaluate_model(settings, problems, task.messages, verifier, name=args.model, seed=settings.seed)
-    report = {"task": settings.task, "split": args.split, "evaluate": e.model_dump(), **pass_report(_frame(rows), [k for k in e.k if k <= samples])}
+    report = {"task": settings.task, "split": args.split, "evaluate": e.model_dump(), **pass_report(_frame(rows), k)}
     if args.out:
         atomic_write(args.out, json.dumps(report, indent=1) + "\n")
 

@@ -90,6 +90,7 @@ class GRPO(Section):
     epsilon_high: float | None = Field(None, description="upper clip; none: as epsilon")
     loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = Field("dapo", description="aggregation over tokens")
     scale_rewards: Literal["group", "batch", "none"] = Field("group", description="what advantages are divided by")
+    multi_objective_aggregation: Literal["sum_then_normalize", "normalize_then_sum"] = Field("sum_then_normalize", description="several reward functions: weighted sum, then advantages; or each function's advantages, then their weighted sum")
     importance_sampling_level: Literal["token", "sequence"] = "token"
     temperature: float = Field(1.0, gt=0)
     top_p: float = Field(1.0, gt=0, le=1)

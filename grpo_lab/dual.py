@@ -8,7 +8,7 @@ __all__ = ['OLD_NAMES', 'trace_text', 'describe_code', 'reference_traces', 'teac
            'DualSource', 'dual_source_trainer', 'work', 'stop_at', 'train_dual', 'mixture_trainer']
 
 # %% ../nbs/15_dual.ipynb #c1aedf74
-import ast, contextlib, json, random, warnings
+import ast, contextlib, functools, json, random, warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any, Callable, Iterable
@@ -348,11 +348,17 @@ def _close(self: DualSource):   # -> what the cross-entropies add to the logged 
 
 DualSource._open, DualSource._close = _open, _close
 
-def dual_source_trainer(base: type | None = None):
+@functools.cache
+def dual_source_trainer(base: type | None = None) -> type:
     "`DualSourceGRPOTrainer`, on top of the lab's GRPO trainer (or of another `trl.GRPOTrainer`)."
     from grpo_lab.grpo import lab_grpo_trainer
     doc = "GRPO + teacher SFT + self SFT, in one optimiser step."
     return type("DualSourceGRPOTrainer", (DualSource, base or lab_grpo_trainer()), {"__doc__": doc})
+
+def __getattr__(name: str):
+    "`from grpo_lab.dual import DualSourceGRPOTrainer` makes it then: importing TRL takes seconds."
+    if name == "DualSourceGRPOTrainer": return dual_source_trainer()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 # %% ../nbs/15_dual.ipynb #2e6bb151
 def work(tokens: dict[str, int]) -> int:
@@ -428,12 +434,17 @@ OLD_NAMES = {  # as commonly named -> ours
     "group_size": "grpo.num_generations", "num_rollouts": "grpo.num_generations", "num_train_epochs": "grpo.num_train_epochs",
     "max_train_steps": "grpo.max_steps", "batch_size": "grpo.prompts_per_step", "micro_batch_size": "grpo.micro_batch_size",
     "ppo_epochs": "grpo.num_iterations", "learning_rate": "grpo.learning_rate", "lr_scheduler": "grpo.lr_scheduler_type",
-    "max_grad_norm": "grpo.max_grad_norm", "kl_coef": "grpo.beta", "clip_epsilon": "grpo.epsilon",
+    "max_grad_norm": "grpo.max_grad_norm", "kl_coef": "grpo.beta", "clip_epsilon": "grpo.epsilon", "clip_epsilon_high": "grpo.epsilon_high",
+    "loss_type": "grpo.loss_type", "normalize_advantages": "grpo.scale_rewards", "importance_sampling_level": "grpo.importance_sampling_level",
+    "mask_truncated": "grpo.mask_truncated_completions", "warmup_ratio": "grpo.warmup_ratio", "weight_decay": "grpo.weight_decay",
+    "reward_functions": "grpo.rewards", "curriculum_start": "grpo.curriculum_start", "curriculum_end": "grpo.curriculum_end",
+    "log_with": "grpo.report_to", "max_train_problems": "dual.problems", "verify_teacher_solutions": "dual.verified_traces",
     "rollout_temperature": "grpo.temperature", "rollout_top_p": "grpo.top_p", "max_new_tokens": "grpo.max_completion_length",
     "reward_weights": "grpo.reward_weights", "curriculum_learning": "grpo.curriculum", "use_vllm": "grpo.sampler",
     "vllm_mode": "grpo.vllm_mode", "save_steps": "grpo.save_steps",
     "dataset": "task", "dataset_path": "data", "output_dir": "outputs", "seed": "seed",
     "eval_num_samples": "evaluate.num_samples", "eval_temperature": "evaluate.temperature", "eval_top_p": "evaluate.top_p",
-    "pass_at_k": "evaluate.k", "max_eval_problems": "evaluate.problems",
+    "pass_at_k": "evaluate.k", "max_eval_problems": "evaluate.problems", "eval_batch_size": "evaluate.batch_size",
+    "eval_max_new_tokens": "evaluate.max_completion_length", "mbpp_subset": "mbpp.subset", "num_few_shot": "mbpp.few_shot",
     "sandbox_timeout": "sandbox.seconds", "sandbox_memory_mb": "sandbox.memory_mb", "num_verify_workers": "sandbox.workers",
 }

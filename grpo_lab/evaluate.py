@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MEASURES', 'GROUP_OUTCOMES', 'pass_at_k', 'wilson', 'bootstrap', 'interval', 'step_order', 'step_label',
            'example_problem', 'example_verdict', 'example_reward', 'example_group', 'example_rows', 'example_ledger',
-           'outcomes', 'heldout', 'per_problem', 'table_by_step', 'passes', 'pass_report', 'evaluate_model',
-           'heldout_reward', 'table_by', 'table_by_family', 'table_by_kind', 'paired', 'sign_test', 'why', 'failures',
-           'groups', 'table_of_repairs', 'percent', 'headline']
+           'outcomes', 'heldout', 'per_problem', 'table_by_step', 'passes', 'possible_k', 'pass_report',
+           'evaluate_model', 'heldout_reward', 'table_by', 'table_by_family', 'table_by_kind', 'paired', 'sign_test',
+           'why', 'failures', 'groups', 'table_of_repairs', 'percent', 'headline']
 
 # %% ../nbs/21_evaluate.ipynb #652233fe
 import json, math, re
@@ -226,6 +226,12 @@ def passes(
             low, high = interval(values, confidence, seed)
             out[step] |= {f"pass@{j}": _mean(values), f"pass@{j}_low": low, f"pass@{j}_high": high}
     return pd.DataFrame.from_dict(out, orient="index").rename_axis("step")
+
+def possible_k(k: Iterable[int], samples: int) -> tuple[list[int], str]:      # those that can be estimated; a line about the others, or nothing
+    "pass@k takes k answers of n: with fewer than k there is no estimate."
+    left = [j for j in k if j > samples]
+    return [j for j in k if j <= samples], f"pass@{', pass@'.join(map(str, left))}: not with {samples} answers a problem; evaluate.num_samples={max(left)} gives them" if left else ""
+
 
 # %% ../nbs/21_evaluate.ipynb #457a9a47
 def pass_report(

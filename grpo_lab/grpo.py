@@ -105,8 +105,12 @@ class LabUpdates:
         from grpo_lab.logprobs import lab_way
         return lab_way(self.accelerator, self.model)
 
+    def _rows_matter(self) -> bool:
+        "Whether the loss looks at which rows share a micro-batch: `bnpo` divides by its tokens, a quantile of entropies is taken over it, an entropy bonus is owed to every row."
+        return self.loss_type == "bnpo" or self.top_entropy_quantile < 1 or self._entropy_bonus_enabled
+
     def _prepare_inputs(self, generation_batch):
-        before, mine = self._buffered_inputs, self._lab_way() and self.args.steps_per_generation == self.args.gradient_accumulation_steps
+        before, mine = self._buffered_inputs, self._lab_way() and self.args.steps_per_generation == self.args.gradient_accumulation_steps and not self._rows_matter()
         out = super()._prepare_inputs(generation_batch)
         if not self.model.training or not mine or self._buffered_inputs is before: return out
         drop = self.skip_zero and self.beta == 0 and self.loss_type == "dapo"
@@ -115,7 +119,8 @@ class LabUpdates:
 
     def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, compute_entropy=False, **kw):
         from grpo_lab.logprobs import completion_logps
-        if not self._lab_way() or self.args.gradient_checkpointing:
+        wants_entropy = self._entropy_bonus_enabled and torch.is_grad_enabled()       # ours has no gradient
+        if not self._lab_way() or self.args.gradient_checkpointing or wants_entropy:
             return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, logits_to_keep, batch_size=batch_size, compute_entropy=compute_entropy, **kw)
         cut, model, size = input_ids.shape[1] - logits_to_keep, self.accelerator.unwrap_model(model), batch_size or len(input_ids)
         parts = [completion_logps(model, i[:, :cut], m[:, :cut], i[:, cut:], m[:, cut:], self.temperature) for i, m in zip(input_ids.split(size), attention_mask.split(size))]
@@ -132,11 +137,12 @@ def grpo_config(
     cfg: GRPO, out: Path, seed: int,
     gradient_checkpointing: bool = False,
 ):
-    "`trl.GRPOConfig`. Raises `ValueError` when groups and micro-batches do not fit together."
+    "`trl.GRPOConfig`. Raises `ValueError` when groups and micro-batches, or checkpoints and updates on the same answers, do not fit together."
     from trl import GRPOConfig
     rows = cfg.prompts_per_step * cfg.num_generations; micro = min(cfg.micro_batch_size, rows)
     if rows % micro: raise ValueError(f"grpo.prompts_per_step x grpo.num_generations = {rows} rows a step is not a multiple of grpo.micro_batch_size = {micro}; choose one that divides it")
-    same = {k: getattr(cfg, k) for k in ("max_steps", "num_train_epochs", "num_generations", "num_iterations", "learning_rate", "lr_scheduler_type", "beta", "epsilon", "epsilon_high", "loss_type", "scale_rewards",
+    if cfg.save_steps % cfg.num_iterations: raise ValueError(f"grpo.save_steps = {cfg.save_steps} is not a multiple of grpo.num_iterations = {cfg.num_iterations}: a checkpoint between two updates on the same answers has lost the answers; choose a multiple")
+    same = {k: getattr(cfg, k) for k in ("max_steps", "num_train_epochs", "num_generations", "num_iterations", "learning_rate", "lr_scheduler_type", "beta", "epsilon", "epsilon_high", "loss_type", "scale_rewards", "multi_objective_aggregation",
             "importance_sampling_level", "temperature", "top_p", "max_completion_length", "mask_truncated_completions", "max_grad_norm", "reward_weights", "weight_decay")}
     return GRPOConfig(output_dir=str(out), **same, per_device_train_batch_size=micro, gradient_accumulation_steps=rows // micro, steps_per_generation=rows // micro, top_k=0, bf16=False, seed=seed, data_seed=seed, shuffle_dataset=False,
         use_vllm=cfg.sampler == "vllm", vllm_mode=cfg.vllm_mode, logging_steps=1, save_strategy="steps" if cfg.save_steps else "no", save_steps=cfg.save_steps or 500, save_total_limit=1, report_to=cfg.report_to, warmup_steps=cfg.warmup_ratio, disable_tqdm=True,

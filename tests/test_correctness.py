@@ -315,7 +315,7 @@ def test_8_layouts():
     caught(against_the_problems_netlist, lambda v: v.service.verify([(code, code.split("= '")[1].rstrip("'"))]))
 
 
-# 9. What is drawn comes from generators of its own: the global one also draws other things. (No coupled masks yet; this pins the sampler.)
+# 9. What is drawn comes from generators of its own: the global one also draws other things.
 
 def test_9_local_generators(tiny):
     from grpo_lab.rollout import LabSampler, sample_ids
@@ -330,6 +330,11 @@ def test_9_local_generators(tiny):
 
     its_own(lambda seeds: [s.token_ids for s in sample_ids(LabSampler(model, torch.float32), [[5, 9, 33]], 2, temperature=1.0, max_completion_length=12, eos=(2,), seeds=seeds)])
     caught(its_own, lambda seeds: torch.multinomial(torch.ones(2, 250), 12).tolist())
+
+    from grpo_lab.estimators import draw_masks
+    masks = lambda generator: [x.tolist() for x in draw_masks(2, 3, 8, generator)]
+    its_own(lambda seeds: masks(torch.Generator().manual_seed(seeds[1])))
+    caught(its_own, lambda seeds: masks(torch.manual_seed(seeds[1])))        # seeded, but the generator that everybody draws from
 
 
 # 10. An alarm fires when every group has zero variance while entropy climbs.

@@ -89,6 +89,26 @@ def test_without_sft_weights_it_is_the_plain_trainer(make):
     assert not dual.best.rows and not dual.traces
 
 
+@pytest.mark.parametrize("args", [{"entropy_coef": 1.0}, {"top_entropy_quantile": 0.5}, {"loss_type": "bnpo"}, {"loss_type": "dapo"}], ids=lambda a: next(iter(a)) + "=" + str(next(iter(a.values()))))
+def test_the_labs_way_has_trls_gradient(make, args):
+    "Also where the loss depends on which rows share a micro-batch, with groups without signal among them, and where an entropy bonus wants a gradient of its own."
+    class Plain(lab_grpo_trainer()):
+        def _lab_way(self): return False
+    ties = lambda trainer: setattr(trainer, "_calculate_rewards", lambda *_: torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0], [5.0], [5.0], [5.0]])) or trainer
+    ours, theirs = (first_gradient(ties(make(kind, micro=2, args=args))) for kind in (lab_grpo_trainer(), Plain))
+    assert theirs.norm() > 1e-3 and torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6), (ours - theirs).abs().max()
+
+
+def test_a_checkpoint_between_two_updates_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="grpo.save_steps = 3 is not a multiple of grpo.num_iterations = 2"): grpo_config(GRPO(save_steps=3, num_iterations=2), tmp_path, 0)
+
+
+def test_on_top_of_trls_own_trainer(make):
+    from trl import GRPOTrainer
+    trainer = make(dual_source_trainer(GRPOTrainer), traces=TRACES, min_reward=1.0, teacher_rows=3, self_rows=2, steps=1); before = parameters(trainer); trainer.train()
+    assert logs(trainer, "loss/teacher_sft") and logs(trainer, "grad_norm/grpo") and not torch.equal(before, parameters(trainer))
+
+
 def cross_entropy_gradient(trainer, rows):
     "transformers' own loss from labels, row by row, and the mean over all response tokens."
     model, total = trainer.model, sum(len(r["ids"]) - r["prompt"] for r in rows)
@@ -139,11 +159,12 @@ def test_accumulation_changes_nothing(make, loss_type):
     assert (wrong - right).norm() > 0.05 * right.norm(), "the rows differ enough for the test to see it"
 
 
+@pytest.mark.parametrize("iterations", [1, 2])
 @pytest.mark.parametrize("micro", [8, 4])
-def test_resumed_training_ends_where_an_unbroken_one_does(make, micro):
-    whole = make(out="whole", micro=micro)
+def test_resumed_training_ends_where_an_unbroken_one_does(make, micro, iterations):
+    whole = make(out="whole", micro=micro, args={"num_iterations": iterations})
     whole.train()
-    save = {"save_strategy": "steps", "save_steps": 2}
+    save = {"save_strategy": "steps", "save_steps": 2, "num_iterations": iterations}
     first = make(out="cut", micro=micro, args=save)
     from transformers import TrainerCallback
 

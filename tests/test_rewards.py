@@ -50,6 +50,29 @@ def test_every_function_in_plain_trl(tmp_path, monkeypatch):
     assert set(rows[0][2]) == {f"reward/{n}" for n in names} and any(not torch.equal(a, b) for a, b in zip(before, model.parameters()))
 
 
+class Layouts:
+    "A verifier of layouts: the length of a program decides how many errors it has."
+    def verify(self, items):
+        return [Verdict(status="no_code") if code is None else Verdict(status="ok", drc_errors=len(code) % 5, lvs_errors=len(code) % 3, devices=2) for _, code in items]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_drc_and_lvs_in_plain_trl(tmp_path, monkeypatch):
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from trl import GRPOConfig, GRPOTrainer
+    from grpo_lab import circuits, rewards as module
+    from grpo_lab.student import tiny_model
+    monkeypatch.setattr(module, "extract_code", lambda text, *_: text)
+    problems = circuits.load_problems("train")[:2]; functions = RewardFunctions(problems, Layouts(), ["drc_lvs"], [1.0], max_completion_length=16)
+    folder = tiny_model(tmp_path / "model", layers=1)
+    args = GRPOConfig(output_dir=str(tmp_path / "out"), max_steps=1, per_device_train_batch_size=4, num_generations=4, max_completion_length=16, logging_steps=1, report_to=[], save_strategy="no", bf16=False, disable_tqdm=True, use_cpu=True, seed=0)
+    data = Dataset.from_list([{"prompt": circuits.prompt_messages(p), "problem_id": p.id} for p in problems])
+    trainer = GRPOTrainer(AutoModelForCausalLM.from_pretrained(folder), functions, args, train_dataset=data, processing_class=AutoTokenizer.from_pretrained(folder, padding_side="left")); trainer.train()
+    rows = list(functions.rows()); want = [REWARD_FUNCS["drc_lvs"](a) for a, *_ in rows]
+    assert [r for _, r, _ in rows] == want and len(set(want)) > 1 and trainer.state.log_history[0]["rewards/drc_lvs/mean"] == pytest.approx(sum(want) / len(want), abs=1e-5)
+
+
 def test_functions_of_a_run():
     cfg = Settings(task="starter", grpo={"rewards": ["syntax", "tests_scaled"], "reward_weights": [0.2, 1.0], "max_completion_length": 100})
     functions = task_rewards(cfg, list(STARTER.values()), Counting())

@@ -154,6 +154,21 @@ def test_humaneval_that_is_not_what_it_should_be_is_not_kept(humaneval, tmp_path
     assert not any(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("subset", ["full", "sanitized"])
+def test_mbpp_through_datasets(subset, tmp_path, monkeypatch):
+    "As the hub has it: parts, and other names in the sanitized one. Asked for once, then read from the cache."
+    import datasets
+    monkeypatch.setenv("GRPO_LAB_CACHE", str(tmp_path)); monkeypatch.setattr(tasks, "_hub_answers", lambda: True); asked = []
+    more = {"full": {"text": "Write.", "test_setup_code": "", "challenge_test_list": []}, "sanitized": {"prompt": "Write.", "source_file": "x", "test_imports": ["import math"]}}[subset]
+    row = lambda n: {"task_id": n, "code": "def f(x): return x", "test_list": ["assert f(1) == 1"] * 3, **more}
+    parts = {"test": [row(11), row(12)], "train": [row(601)], "prompt": [row(2)]}
+    monkeypatch.setattr(datasets, "load_dataset", lambda *name: asked.append(name) or {k: datasets.Dataset.from_list(v) for k, v in parts.items()})
+    for _ in range(2):
+        assert sorted(p.id for p in tasks.load_mbpp(None, None, subset)) == ["mbpp/11", "mbpp/12", "mbpp/601"]
+        assert [(p.id, p.spec["setup"]) for p in tasks.load_mbpp("prompt", None, subset)] == [("mbpp/2", "import math" if subset == "sanitized" else "")]
+    assert asked == [("google-research-datasets/mbpp", subset)]
+
+
 @needs_mbpp
 def test_mbpp_by_the_official_split():
     ids = lambda numbers: [f"mbpp/{n}" for n in numbers]
