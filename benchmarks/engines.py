@@ -1,12 +1,12 @@
 """Sampling: the lab's CPU sampler against two engines made for inference on CPUs, OpenVINO and llama.cpp.
 
-    python benchmarks/engines.py --engines-python PATH      PATH: an interpreter that has the engines; about 5 minutes on one core
+    python benchmarks/engines.py --engines-python PATH      PATH: an interpreter that has the engines; about 10 minutes on one free core
 
 The engines are no dependencies of the lab. Make an environment for them, somewhere, and name its interpreter:
 
     python -m venv ENV
     ENV/bin/pip install openvino openvino-genai numpy
-    ENV/bin/pip install llama-cpp-python                    (built from source: ten minutes on one core)
+    ENV/bin/pip install llama-cpp-python                    (built from source: about ten minutes on one core)
 
 An engine that is not installed is left out, with the reason. All contestants have the same SmolLM2-135M with the same LoRA adapter, the
 prompts of benchmarks/rollout.py, 8 prompts x 8 completions of exactly 64 tokens (no row may end earlier), temperature 1 and nothing
@@ -33,6 +33,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -471,6 +472,18 @@ def installed(python: str) -> tuple[dict, dict]:
     return have, out
 
 
+def summary(rows: dict) -> list:
+    "Medians of each contestant's measurements, the largest of its peaks; exactness from its first."
+    keys = ["sample_s", "write_s", "load_s", "step_s", "sample_cpu_s", "write_cpu_s", "load_cpu_s", "step_cpu_s"]
+    out, mine = [], rows.get("lab")
+    for c, r in rows.items():
+        n = r[0]["rows"] * r[0]["tokens"]
+        row = {"contestant": c, "tokens_per_second": round(n / measure.middle(r, "sample_s"), 1), "tokens_per_cpu_second": round(n / measure.middle(r, "sample_cpu_s"), 1)} | {k: round(measure.middle(r, k), 3) for k in keys}
+        if mine: row |= {"times_the_labs_step": round(row["step_s"] / measure.middle(mine, "step_s"), 2), "times_the_labs_cpu": round(row["step_cpu_s"] / measure.middle(mine, "step_cpu_s"), 2)}
+        out.append(row | {"peak_gib": max(x["peak_gib"] for x in r)} | {k: r[0][k] for k in ("logits_far", "kl", "logprob_far", "logprob_off", "mean_logprob", "its_error", "adapter_kl")})
+    return out
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--engines-python", default="", help="interpreter that has openvino, openvino-genai, llama-cpp-python, numpy")
@@ -490,13 +503,11 @@ def main() -> None:
         more = ["--folder", folder, "--engines-python", o.engines_python]
         if contestants != ["lab"]: measure.child(__file__, "--one", "prepare", *more, "--contestants", *contestants)
         rows = measure.turns(__file__, contestants, o.repeats, *more, "--tokens", o.tokens, "--prompts", o.prompts, "--group", o.group, "--streams", o.streams)
-    keys = ["tokens_per_second", "sample_s", "write_s", "load_s", "step_s", "step_cpu_s", "sample_cpu_s", "write_cpu_s", "load_cpu_s"]
-    best = {c: {"contestant": c} | {k: round(measure.middle(r, k), 3) for k in keys} | {"peak_gib": max(x["peak_gib"] for x in r)} | {k: r[0][k] for k in ("logits_far", "kl", "logprob_far", "logprob_off", "mean_logprob", "its_error", "adapter_kl")} for c, r in rows.items()}
-    for r in best.values():
-        if "lab" in best: r |= {"times_the_labs_step": round(r["step_s"] / best["lab"]["step_s"], 2), "times_the_labs_cpu": round(r["step_cpu_s"] / best["lab"]["step_cpu_s"], 2)}
-    print("\n" + measure.table(list(best.values())))
+    best = summary(rows)
+    print("\n" + measure.table(best))
     note = f"pinned to {cores()} of {os.cpu_count()} cores, beside other work" if cores() < os.cpu_count() else ""
-    doc = {"note": note, "cores_used": cores(), "cores_of_the_machine": os.cpu_count(), "engines": have, "left_out": left_out, "summary": list(best.values()), "rows": [x for r in rows.values() for x in r]}
+    doc = {"note": note, "cores_used": cores(), "cores_of_the_machine": os.cpu_count(), "engines": have, "left_out": left_out, "summary": best, "rows": [x for r in rows.values() for x in r]}
+    sys.argv = ["PATH" if a == o.engines_python else a for a in sys.argv]              # the results name no path of this machine
     measure.write("engines", doc, before, o.out)
 
 

@@ -3,6 +3,7 @@
     python benchmarks/grpo_step.py                     about 8 minutes on two quiet cores
     python benchmarks/grpo_step.py --gradient          direction of the gradient, lab against TRL; 2 minutes
     python benchmarks/grpo_step.py --curve 10          mean reward by step, lab against TRL, several seeds; about a quarter of an hour a seed
+    python benchmarks/grpo_step.py --floor             floors beside the steps that were measured before; seconds
     python benchmarks/grpo_step.py --set grpo.prompts_per_step=2 --set grpo.num_generations=4 --out -     a quick look
 
 All contestants get a step of GRPO alone, 12 problems x 8 completions of at most 160 tokens (circuits, otherwise as the laptop profile), the same student, LoRA, problems,
@@ -14,7 +15,9 @@ seed, reward function and verifier: real building, DRC and LVS. Nothing is share
 
 The student is SmolLM2-135M after 40 steps of imitation of the reference programs, so that it writes programs of which some verify; it is made
 once (`--student` takes another folder) and kept in the lab's cache. Peak memory is the training process's, from the step on; the verifier's
-processes are the same for all and are not counted. Writes benchmarks/results/grpo_step.json; --gradient and --curve add to it.
+processes are the same for all and are not counted. The floor of sampling is the larger of: weights read once for each token of the longest answer, at the
+rate of a large copy; one multiply-add a weight for every token of answers and of prompts, each prompt once. The floor of learning (log-probabilities and
+backward pass) is two passes over the same tokens, since LoRA spares the gradient of the weights. Rates are those of rollout.json, from the same machine. Writes benchmarks/results/grpo_step.json; --gradient and --curve add to it.
 """
 import argparse
 import json
@@ -150,6 +153,25 @@ def gradient(settings, folder: Path, seed: int) -> None:
                     "TRL float32, TRL float32 on other completions of the same problems": {"cosine": cos(("float32", 1), ("float32", 0)), "norm_ratio": size(("float32", 1), ("float32", 0))}})
 
 
+def with_floors(row: dict, settings) -> dict:
+    "A measured step with its rate of sampling and its floors."
+    from grpo_lab.grpo import order_problems
+    from grpo_lab.memory import KNOWN, parameters
+    from grpo_lab.rollout import encode
+    from grpo_lab.student import load_tokenizer
+    from grpo_lab.tasks import open_task
+    task, n = open_task(settings), parameters(KNOWN["SmolLM2-135M"])
+    asked = order_problems(task.load("train"), 1, settings.grpo, row["seed"])
+    found = json.loads((measure.RESULTS / "rollout.json").read_text())["floors"]
+    kind, size = ("float32", 4) if row["contestant"] == "float32" else ("bfloat16", 2)
+    rate, read = found[f"matmul_{kind}_tflop_s"] * 1e12, n * size / (found["copy_gb_s"] * 1e9 / 2)          # half of a copy's bytes are reads
+    sampled = row["rows"] * row["mean_tokens"]
+    tokens = sampled + sum(map(len, encode(load_tokenizer(settings), [task.messages(p) for p in asked])))
+    sampling, learning = max(settings.grpo.max_completion_length * read, 2 * n * tokens / rate), 4 * n * tokens / rate
+    return {**row, "sampled_per_second": round(sampled / row["sampling"], 1), "sampling_floor": round(sampling, 2), "sampling_share_of_floor": round(sampling / row["sampling"], 3),
+            "learning_floor": round(learning, 2), "learning_share_of_floor": round(learning / (row["log_probs"] + row["backward"]), 3)}
+
+
 def keep(out: str) -> dict:
     "What the results file has already."
     file = Path(out) if out and out != "-" else measure.RESULTS / "grpo_step.json"
@@ -159,7 +181,7 @@ def keep(out: str) -> dict:
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--contestants", nargs="+", default=["lab", "float32", "defaults"]); p.add_argument("--repeats", type=int, default=1, help="measurements of each; the lab has one more")
-    p.add_argument("--gradient", action="store_true"); p.add_argument("--curve", type=int, default=0, metavar="STEPS"); p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    p.add_argument("--gradient", action="store_true"); p.add_argument("--floor", action="store_true"); p.add_argument("--curve", type=int, default=0, metavar="STEPS"); p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     p.add_argument("--set", action="append", default=[], dest="sets", metavar="NAME=VALUE"); p.add_argument("--student", default=""); p.add_argument("--out", default="", help="results file; - for none")
     p.add_argument("--one", help=argparse.SUPPRESS); p.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     o = p.parse_args()
@@ -169,6 +191,14 @@ def main() -> None:
         from grpo_lab.config import load_settings
         settings = load_settings("laptop", sets=sets)
         (gradient(settings, Path(o.student), o.seed) if o.one == "gradient" else one(o.one, settings, Path(o.student), o.seed)); return
+    from grpo_lab.config import load_settings
+    if o.floor:
+        doc = keep(o.out)
+        doc["step"]["floors"] = [with_floors(r, load_settings("laptop", sets=sets)) for r in doc["step"]["rows"]]
+        print(measure.table(doc["step"]["floors"], ["contestant", "sampling", "sampling_floor", "sampled_per_second", "sampling_share_of_floor", "log_probs", "backward", "learning_floor", "learning_share_of_floor"]))
+        from grpo_lab.records import atomic_write
+        if o.out != "-": atomic_write(o.out or measure.RESULTS / "grpo_step.json", json.dumps(doc, indent=1) + "\n")
+        return
     before, folder = measure.machine(), o.student or student()
     same = ["--student", folder, *(x for s in o.sets for x in ("--set", s)), *(["--curve", o.curve] if o.curve else [])]
     doc = {k: v for k, v in keep(o.out).items() if k in ("step", "gradient", "curve", "ratios")}
@@ -187,7 +217,7 @@ def main() -> None:
         rows["lab"].append(measure.child(__file__, "--one", "lab", *same))          # at both ends, so that a machine that changes shows
         parts = ["step", *TIMED.values(), "backward", "rest", "cpu_seconds"]
         best = {c: {"contestant": c, **{k: round(measure.middle(r, k), 3) for k in parts}, "peak_gib": max(x["peak_gib"] for x in r)} for c, r in rows.items()}
-        doc["step"] = part | {"summary": list(best.values()), "rows": [x for r in rows.values() for x in r]}
+        doc["step"] = part | {"summary": list(best.values()), "rows": (every := [x for r in rows.values() for x in r]), "floors": [with_floors(r, load_settings("laptop", sets=sets)) for r in every]}
         doc["ratios"] = {c: {**{k: round(best[c][k] / best["lab"][k], 2) for k in parts if best["lab"][k] > 0.01}, "peak_gib": round(best[c]["peak_gib"] / best["lab"]["peak_gib"], 2)} for c in best if c != "lab"}
         print("\n" + measure.table(list(best.values())))
         print("times of the lab's:", json.dumps(doc["ratios"], indent=1))
