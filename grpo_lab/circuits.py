@@ -8,9 +8,10 @@ __all__ = ['MODELS', 'Card', 'FAMILIES', 'TIMES', 'PLACED', 'Terminal', 'POOLS',
            'cards', 'size', 'gap', 'Spec', 'family', 'script', 'Transistor', 'Columns', 'Mirror', 'Interdigitated',
            'Centred', 'DiffPair', 'Centroid', 'NPair', 'TransmissionGate', 'CapArray', 'TotalWidth', 'Placed',
            'route_rows', 'route_stack', 'joined', 'Joined', 'RowPair', 'StackPair', 'RowThree', 'Series', 'Diode',
-           'Inverter', 'Ratio', 'grid', 'devices', 'with_devices', 'plan', 'column_specs', 'centred_specs', 'np_specs',
-           'cap_specs', 'total_specs', 'ratio_specs', 'space', 'turns', 'choices', 'problem', 'make_problems',
-           'shipped', 'save_problems', 'load_problems', 'prompt_messages', 'pick', 'family_rows']
+           'Inverter', 'Ratio', 'values_of', 'options_of', 'grid', 'devices', 'with_devices', 'plan', 'column_specs',
+           'centred_specs', 'np_specs', 'cap_specs', 'total_specs', 'ratio_specs', 'space', 'turns', 'choices',
+           'problem', 'by_edges', 'make_problems', 'shipped', 'save_problems', 'load_problems', 'prompt_messages',
+           'pick', 'family_rows']
 
 # %% ../nbs/03_circuits.ipynb #1f995ce5
 import itertools, math, random, re
@@ -344,13 +345,14 @@ PLACED = ("from glayout.backend import Component", "component = Component()")
 class Placed(Spec):
     "Transistors placed by the program."
     difficulty, free = 3, ("style", "slack", "side")
-    style: Literal["number", "measured"] = "number"
+    style: Literal["number", "measured", "edge"] = "number"
     slack: int = Field(0, ge=0)              # um more than needed
     side: Literal["E", "W"] = "E"            # of the first route
 
     def move(self, ref: str, a: Device, b: Device, cell: str, axis: Literal["x", "y"], times: int = 1) -> str:
-        "The line that moves `ref` clear of the first cell."
+        "The line that moves `ref` clear of the cell before it."
         i = "xy".index(axis); need = (a.size()[i] + b.size()[i]) / 2
+        if self.style == "edge": return f"{ref}.{axis}min = {chr(ord(ref) - 1)}.{axis}max + {math.ceil(gap(a, b)) + self.slack}"
         if self.style == "measured" and a == b:
             margin = math.ceil(gap(a, b)) + self.slack
             return f"{ref}.move{axis}({cell}.{axis}size + {margin})" if times == 1 else f"{ref}.move{axis}({times} * {cell}.{axis}size + {times * margin})"
@@ -488,10 +490,18 @@ class Ratio(Placed):
                       imports=f"{self.kind}mos, sky130, straight_route" + ", c_route" * self.mirror)
 
 # %% ../nbs/03_circuits.ipynb #2dbd8a52
-POOLS = ("train", "explore", "parameters", "composition")
-WIDTHS = {False: (1.5, 2, 3, 4, 5, 6, 8), True: (2.5, 3.5, 4.5, 7, 9)}        # um; True: held out
-LENGTHS = {False: (0.3, 0.5, 1), True: (0.4, 0.6, 0.8)}                      # um
-TOTALS = {False: (3, 4, 6, 8, 9, 10, 12, 16, 18, 22, 24, 30, 32, 36), True: (5, 14, 15, 20, 21, 28)}   # um
+POOLS = ("train", "explore", "parameters", "composition", "variety")
+WIDTHS = {"usual": (1.5, 2, 3, 4, 5, 6, 8), "held": (2.5, 3.5, 4.5, 7, 9), "wide": (1.2, 1.8, 2.2, 2.6, 3.2, 4.2, 5.4, 6.5, 7.5, 8.5)}        # um
+LENGTHS = {"usual": (0.3, 0.5, 1), "held": (0.4, 0.6, 0.8), "wide": (0.2, 0.25, 0.35, 0.7)}                      # um
+TOTALS = {"usual": (3, 4, 6, 8, 9, 10, 12, 16, 18, 22, 24, 30, 32, 36), "held": (5, 14, 15, 20, 21, 28), "wide": (2, 7, 11, 13, 17, 19, 26, 27, 34, 38, 44)}   # um
+
+def values_of(pool: str) -> str:      # key of these tables
+    "Where a pool's sizes come from."
+    return {"parameters": "held", "variety": "wide"}.get(pool, "usual")
+
+def options_of(pool: str) -> str:     # a pool that has options of its own
+    "Whose options a pool has: two differ from `train` in sizes only."
+    return "train" if pool in ("parameters", "variety") else pool
 
 def grid(cls: type[Spec], **axes: Iterable) -> list[Spec]:
     "Every combination of the values given."
@@ -500,22 +510,21 @@ def grid(cls: type[Spec], **axes: Iterable) -> list[Spec]:
 OPTIONS = {"plain": {}, "multipliers": {"multipliers": 2}, "nodummy": {"dummies": False}, "noring": {"ring": False}, "nodnwell": {"dnwell": False}}
 
 def devices(
-    kind: str, held: bool, option: str,   # option: names joined by "+", out of OPTIONS and "length"
+    kind: str, values: str, option: str,  # values: key of WIDTHS; option: names joined by "+", out of OPTIONS and "length"
     fingers: Iterable[int] = (1, 2, 3, 4),
     widths: Iterable[float] | None = None,
 ) -> list[Device]:
     "Transistors of all sizes with these options."
     names = option.split("+"); fixed = {k: v for n in names if n != "length" for k, v in OPTIONS[n].items()}
-    lengths = LENGTHS[held] if "length" in names else (0.15,)
-    return [Device(kind=kind, width=w, fingers=f, length=l, **fixed) for w, f, l in itertools.product(widths or WIDTHS[held], fingers, lengths)]
+    lengths = LENGTHS[values] if "length" in names else (0.15,)
+    return [Device(kind=kind, width=w, fingers=f, length=l, **fixed) for w, f, l in itertools.product(widths or WIDTHS[values], fingers, lengths)]
 
 # %% ../nbs/03_circuits.ipynb #d86f7104
 def with_devices(cls: type[Spec], plan: dict[str, list[tuple]], pool: str, fingers=(1, 2, 3, 4), widths=None) -> list[Spec]:
     "Specs that hold one Device: `plan` lists per pool (kind, options, further fields...)."
-    held = pool == "parameters"
-    rows = plan["train"] if held else plan.get(pool, [])
+    values, rows = values_of(pool), plan.get(options_of(pool), [])
     if pool == "explore" and issubclass(cls, Placed): rows, widths = plan["train"] + rows, (1, 8, 10, 12)
-    return [cls(device=d, **extra) for kind, option, extra in rows for d in devices(kind, held, option, fingers, None if held else widths)]
+    return [cls(device=d, **extra) for kind, option, extra in rows for d in devices(kind, values, option, fingers, widths if values == "usual" else None)]
 
 PLANS: dict[str, tuple[type[Spec], dict[str, list[tuple]]]] = {}
 def plan(cls: type[Spec], **pools: str) -> None:
@@ -539,58 +548,58 @@ plan(RowThree, train="n.plain.gate p.plain.gate n.plain.source", explore="p.plai
 # %% ../nbs/03_circuits.ipynb #9e1b441d
 def column_specs(cls: type[Spec], pool: str, columns=(1, 2, 3, 4)) -> list[Spec]:
     "Mirrors and interdigitated pairs."
-    held, picks = pool == "parameters", {"train": "n p n.length", "composition": "p.length"}
+    values, picks = values_of(pool), {"train": "n p n.length", "composition": "p.length"}
     if cls is Mirror: picks = {"train": "n p n.length p.nodummy", "explore": "p.length.nodummy", "composition": "p.length n.nodummy n.length.nodummy"}
-    words = [w.split(".") for w in picks.get("train" if held else pool, "").split()]
-    return [s for kind, *o in words for s in grid(cls, kind=kind, columns=columns, width=WIDTHS[held], length=LENGTHS[held] if "length" in o else (0.15,), dummies=("nodummy" not in o,))]
+    words = [w.split(".") for w in picks.get(options_of(pool), "").split()]
+    return [s for kind, *o in words for s in grid(cls, kind=kind, columns=columns, width=WIDTHS[values], length=LENGTHS[values] if "length" in o else (0.15,), dummies=("nodummy" not in o,))]
 
 def centred_specs(cls: type[Spec], pool: str) -> list[Spec]:
     "Differential and common-centroid pairs."
-    held, picks = pool == "parameters", {"train": ((), ("length",)), "explore": (("nodummy",),)}
-    return [s for o in picks.get("train" if held else pool, ()) for s in
-            grid(cls, width=WIDTHS[held], fingers=(2, 3, 4), length=LENGTHS[held] if "length" in o else (0.15,), dummies=("nodummy" not in o,))]
+    values, picks = values_of(pool), {"train": ((), ("length",)), "explore": (("nodummy",),)}
+    return [s for o in picks.get(options_of(pool), ()) for s in
+            grid(cls, width=WIDTHS[values], fingers=(2, 3, 4), length=LENGTHS[values] if "length" in o else (0.15,), dummies=("nodummy" not in o,))]
 
 def np_specs(cls: type[Spec], pool: str, picks: dict[str, str]) -> list[Spec]:
     "Transmission gates and inverters: the pmos is 1 to 3 times as wide."
-    held, out = pool == "parameters", []
-    for word in picks.get("train" if held else pool, "").split():
+    widths, out = {"parameters": (2.5, 3.5, 5.5), "explore": (5, 6), "variety": (1.2, 1.8, 2.2, 2.6, 3.2, 4.2)}.get(pool, (1, 1.5, 2, 3, 4)), []
+    for word in picks.get(options_of(pool), "").split():
         o = word.split("."); fingers = ((2, 2), (3, 3), (2, 4)) if "fingers" in o else ((1, 1),)
         if "times" in o: fingers = tuple(f for f in fingers if f[0] == f[1])
-        for w, k, f, l in itertools.product((2.5, 3.5, 5.5) if held else (5, 6) if pool == "explore" else (1, 1.5, 2, 3, 4), (2, 3) if "times" in o else (1, 2, 3), fingers, LENGTHS[held] if "length" in o else (0.15,)):
-            out.append(cls(widths=(w, k * w), fingers=f, length=l, times="times" in o))
+        for w, k, f, l in itertools.product(widths, (2, 3) if "times" in o else (1, 2, 3), fingers, LENGTHS[values_of(pool)] if "length" in o else (0.15,)):
+            out.append(cls(widths=(w, round(k * w, 2)), fingers=f, length=l, times="times" in o))
     return out
 
 # %% ../nbs/03_circuits.ipynb #2c0bd386
 def cap_specs(pool: str) -> list[Spec]:
     "Capacitor arrays; the bottom plate must stay within what one array may hold."
-    held = pool == "parameters"; sides = (4.5, 7, 9, 11) if held else (4, 5, 6, 8, 10)
+    sides = {"held": (4.5, 7, 9, 11), "wide": (4.2, 5.5, 6.5, 7.5, 8.5, 9.5)}.get(values_of(pool), (4, 5, 6, 8, 10))
     oblong = [s for s in itertools.product(sides, sides) if s[0] != s[1]]; square = [(s, s) for s in sides]
     shapes = [(1, 2), (1, 3), (1, 4), (2, 2), (2, 3), (3, 2), (2, 4), (3, 3)]
     picks = {"train": [(square, False), (oblong, False), (square, True)], "composition": [(oblong, True)]}
-    return [CapArray(rows=r, columns=c, size=s, count=n) for sizes, n in picks.get("train" if held else pool, []) for (r, c), s in itertools.product(shapes, sizes)]
+    return [CapArray(rows=r, columns=c, size=s, count=n) for sizes, n in picks.get(options_of(pool), []) for (r, c), s in itertools.product(shapes, sizes)]
 
 def total_specs(pool: str) -> list[Spec]:
     "Total widths that come out in steps of half a micrometre."
-    held, picks = pool == "parameters", {"train": "n.fixed p.fixed n.free p.free", "explore": "n.fixed p.fixed n.free p.free n.free.length", "composition": "p.fixed.multipliers n.fixed.length p.free.length"}
+    values, picks = values_of(pool), {"train": "n.fixed p.fixed n.free p.free", "explore": "n.fixed p.fixed n.free p.free n.free.length", "composition": "p.fixed.multipliers n.fixed.length p.free.length"}
     out = []
-    for word in picks.get("train" if held else pool, "").split():
+    for word in picks.get(options_of(pool), "").split():
         kind, how, *o = word.split("."); m = 2 if "multipliers" in o else 1
-        for t, f in itertools.product((7, 13.5, 20.5, 25, 26, 27, 33, 40, 42, 48) if pool == "explore" else TOTALS[held], (1, 2, 3, 4) if how == "free" else (2, 3, 4, 5, 6)):
+        for t, f in itertools.product((7, 13.5, 20.5, 25, 26, 27, 33, 40, 42, 48) if pool == "explore" else TOTALS[values], (1, 2, 3, 4) if how == "free" else (2, 3, 4, 5, 6)):
             if (2 * t / f / m) % 1 or t / f / m < 1: continue
             free = {"split": (f,)} if how == "free" else {"fingers": (f,)}
-            out += grid(TotalWidth, kind=(kind,), total=(t,), multipliers=(m,), length=LENGTHS[held] if "length" in o else (0.15,), **free)
+            out += grid(TotalWidth, kind=(kind,), total=(t,), multipliers=(m,), length=LENGTHS[values] if "length" in o else (0.15,), **free)
     return out
 
 def ratio_specs(pool: str) -> list[Spec]:
     "Ratios by hand; the mirror is a composition of the pair and the diode."
-    held = pool == "parameters"; picks = {"train": [("n", False), ("p", False)], "explore": [("n", False), ("p", False), ("p", True)], "composition": [("n", True)]}
-    return [s for kind, m in picks.get("train" if held else pool, []) for s in grid(Ratio, kind=(kind,), width=WIDTHS[held], k={"explore": (5, 7), "parameters": (3, 5, 8)}.get(pool, (2, 3, 4, 6)), mirror=(m,))]
+    picks = {"train": [("n", False), ("p", False)], "explore": [("n", False), ("p", False), ("p", True)], "composition": [("n", True)]}
+    return [s for kind, m in picks.get(options_of(pool), []) for s in grid(Ratio, kind=(kind,), width=WIDTHS[values_of(pool)], k={"explore": (5, 7), "parameters": (3, 5, 8)}.get(pool, (2, 3, 4, 6)), mirror=(m,))]
 
 # %% ../nbs/03_circuits.ipynb #d50fc00a
 NP = {"transmission_gate": dict(train="plain fingers times length", explore="plain fingers times", composition="fingers.times fingers.length times.length"),
       "inverter": dict(train="plain fingers length", explore="plain fingers length fingers.length", composition="times fingers.times")}
 
-_few, _rows = (1, 2, 3, 4), {"train": (1, 2, 4, 6), "explore": (3, 5, 7), "parameters": (2, 3, 5, 8), "composition": (2, 4, 6)}
+_few, _rows = (1, 2, 3, 4), {"train": (1, 2, 4, 6), "explore": (3, 5, 7), "parameters": (2, 3, 5, 8), "composition": (2, 4, 6), "variety": (1, 2, 3, 4, 5, 6)}
 FINGERS = {"transistor": {p: _few for p in POOLS}, "row_pair": _rows, "row_three": {p: tuple(f for f in v if f < 7) for p, v in _rows.items()}}
 
 def space(name: str, pool: str) -> list[Spec]:
@@ -602,10 +611,10 @@ def space(name: str, pool: str) -> list[Spec]:
     if issubclass(cls, Centred): return centred_specs(cls, pool)
     return {"cap_array": cap_specs, "total_width": total_specs, "ratio_pair": ratio_specs}[name](pool)
 
-COUNTS = {  # how many of each pool: train, explore, parameters, composition
-    "transistor": (34, 5, 6, 5), "current_mirror": (14, 2, 4, 3), "diff_pair": (9, 2, 4, 0), "common_centroid": (9, 2, 3, 0), "interdigitated": (10, 0, 4, 1),
-    "transmission_gate": (14, 4, 3, 3), "cap_array": (10, 0, 3, 1), "total_width": (18, 10, 5, 3), "diode": (10, 3, 3, 3), "row_pair": (20, 14, 7, 5),
-    "stack_pair": (14, 10, 5, 3), "series": (8, 5, 2, 2), "row_three": (8, 5, 2, 2), "inverter": (12, 8, 4, 2), "ratio_pair": (10, 7, 3, 2)}
+COUNTS = {  # how many of each pool: train, explore, parameters, composition, variety
+    "transistor": (34, 5, 6, 5, 34), "current_mirror": (14, 2, 4, 3, 14), "diff_pair": (9, 2, 4, 0, 9), "common_centroid": (9, 2, 3, 0, 9), "interdigitated": (10, 0, 4, 1, 10),
+    "transmission_gate": (14, 4, 3, 3, 14), "cap_array": (10, 0, 3, 1, 10), "total_width": (18, 10, 5, 3, 18), "diode": (10, 3, 3, 3, 10), "row_pair": (20, 14, 7, 5, 20),
+    "stack_pair": (14, 10, 5, 3, 14), "series": (8, 5, 2, 2, 8), "row_three": (8, 5, 2, 2, 8), "inverter": (12, 8, 4, 2, 12), "ratio_pair": (10, 7, 3, 2, 10)}
 
 # %% ../nbs/03_circuits.ipynb #2038615d
 def turns(items: list, rng: random.Random) -> list:
@@ -626,9 +635,15 @@ def problem(spec: Spec, pool: str, number: int, rng: random.Random) -> Problem:
     "A spec as a problem record."
     held = pool in ("parameters", "composition"); netlist = spec.netlist()
     more = dict(params=spec.params(), netlist=netlist, devices=len(merged(netlist)), composition=spec.composition(), kind=pool if held else "seen",
-                difficulty=spec.difficulty, use="eval" if held else "rl" if pool == "explore" else "sft+rl", choice={k: getattr(spec, k) for k in spec.free})
+                difficulty=spec.difficulty, use={"train": "sft+rl", "explore": "rl", "variety": "sft"}.get(pool, "eval"), choice={k: getattr(spec, k) for k in spec.free})
     return Problem(id=f"{spec.family}_{'h' if held else 't'}{number:02d}", task="circuits", family=spec.family, prompt=spec.prompt(rng), entry_point="component",
                    reference=spec.program() + "\n", spec=more, split="heldout" if held else "train")
+
+def by_edges(p: Problem, spec: Spec, rng: random.Random, share: float = 0.7) -> Problem:
+    "Most references to be imitated place from edge to edge."
+    if "sft" not in p.spec["use"] or not isinstance(spec, Placed) or isinstance(spec, Diode) or rng.random() >= share: return p
+    new = spec.model_copy(update={"style": "edge"})
+    return p.model_copy(update={"reference": new.program() + "\n", "spec": {**p.spec, "choice": {**p.spec["choice"], "style": "edge"}}})
 
 # %% ../nbs/03_circuits.ipynb #5d8f47b4
 def make_problems(
@@ -639,12 +654,12 @@ def make_problems(
     for pool in POOLS:
         for name, counts in COUNTS.items():
             rng, want = random.Random(f"{seed}/{pool}/{name}"), counts[POOLS.index(pool)]
-            number = sum(p.family == name and p.split == ("train" if pool in POOLS[:2] else "heldout") for p in out)
+            number, edges = sum(p.family == name and p.split == ("heldout" if pool in ("parameters", "composition") else "train") for p in out), random.Random(f"{seed}/{pool}/{name}/edges")
             for spec in turns(space(name, pool), rng):
                 if not want: break
-                p = problem(choices(spec, rng), pool, number, rng); keys = {netlist_key(p.spec["netlist"]), p.prompt, p.reference}
+                spec = choices(spec, rng); p = problem(spec, pool, number, rng); keys = {netlist_key(p.spec["netlist"]), p.prompt, p.reference}
                 if keys & taken: continue
-                taken |= keys; out.append(p); number += 1; want -= 1
+                taken |= keys; out.append(by_edges(p, spec, edges)); number += 1; want -= 1
             if want: raise ValueError(f"family {name}, pool {pool}: {want} problems short; widen space() or lower COUNTS")
     return sorted(out, key=lambda p: (p.split == "heldout", [*COUNTS].index(p.family)))
 

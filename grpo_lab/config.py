@@ -63,7 +63,7 @@ class Stage1(SFT):
 class Stage2(SFT):
     "Stage 2: generate, compile, teacher feedback, training data, fine-tune; again."
     iterations: int = Field(3, ge=1, description="the first only generates and is judged; each later one trains on the one before")
-    problems: int = Field(0, ge=0, description="training problems generated in an iteration; 0: all")
+    problems: int = Field(0, ge=0, description="training problems generated in an iteration, others in the next; 0: all")
     base_problems: int = Field(0, ge=0, description="problems that the base model tries in the first iteration; 0: as many as the student")
     last_problems: int = Field(0, ge=0, description="problems the student writes for in the last iteration, from whose feedback nothing is trained any more; 0: as many as before")
     temperature: float = Field(0.0, ge=0, description="sampling temperature of the student; 0: greedy")
@@ -319,7 +319,7 @@ class Settings(Section):
 PROFILES = {
     "laptop": {
         "stage1": {"max_tokens": 8000, "learning_rate": 5e-4, "per_device_train_batch_size": 2},
-        "stage2": {"iterations": 3, "base_problems": 24, "last_problems": 64, "num_train_epochs": 2.5, "learning_rate": 1e-3, "per_device_train_batch_size": 4},
+        "stage2": {"iterations": 3, "problems": 200, "base_problems": 24, "last_problems": 64, "num_train_epochs": 2.5, "learning_rate": 1e-3, "per_device_train_batch_size": 4},
         "grpo": {"max_steps": 14, "prompts_per_step": 6, "num_generations": 8, "micro_batch_size": 16, "learning_rate": 1e-3, "lr_scheduler_type": "linear", "w_teacher": 0.3, "w_self": 0.2, "repair_problems": 32},
         "dual": {"teacher_rows": 4, "self_rows": 4}},
     "smoke": {
