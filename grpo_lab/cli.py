@@ -8,6 +8,7 @@ Everything heavy is imported inside the command that needs it, so that help come
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -98,7 +99,11 @@ def carry_out(run, args) -> int:
     code, error, report = OK, None, None
     try:
         execute_run(run, get_engine("local", say=say), say)
-        report = write_report(run)
+        try:
+            report = write_report(run)
+        except OSError as why:  # the steps are done and kept
+            code, error = FAILED, f"every step is done, but no report could be written ({why}): mend that, then grpo-lab report {run.id}"
+            say(error)
     except StepFailed as e:
         code, error = FAILED, str(e)
         say(f"\n{e}")
@@ -119,16 +124,17 @@ def carry_out(run, args) -> int:
 
 
 def check_first(settings) -> None:
-    """Everything that can be seen before a run starts: problems, what the user brought, memory.
+    """Everything that can be seen before a run starts: problems, settings that do not fit together, what the user brought, memory, missing parts.
 
-    Raises `RunError` naming the bad line or entry, and `Missing` where the model cannot fit.
+    Raises `RunError` naming the bad line, entry or setting, and `Missing` where the model cannot fit or a part is not here.
     """
     from .memory import check_memory
-    from .runs import RunError, check_data
+    from .runs import RunError, check_data, check_possible
     from .signoff import bring_results
     from .system_a import free_prompts
     from .tasks import load_problems, source_folder
     check_data(settings)
+    lacking = check_possible(settings)
     try:
         free_prompts(settings)
         if settings.grpo.results:
@@ -138,6 +144,8 @@ def check_first(settings) -> None:
     found = check_memory(settings)
     if found.level == "lack" and settings.on_low_memory == "refuse":
         raise Missing(f"{found.text}. To start all the same: --set on_low_memory=warn")
+    if lacking:
+        raise Missing(lacking)
     say(found.text)
 
 
@@ -388,7 +396,8 @@ def checks(seconds: float = 0.6, teacher: str = "") -> list:
         row("sandbox", text == "strong", text, "model-written programs run only if you accept weaker containment by name (--set sandbox.strength=...)")
     except Exception as e:  # a kernel that answers oddly must not break the overview
         row("sandbox", False, f"{type(e).__name__}: {e}", "model-written programs cannot be contained")
-    row("KLayout program", shutil.which("klayout"), shutil.which("klayout") or "not found", "no layout.drc=full; the built-in rules do not need it")
+    from .layout import deck
+    row("full DRC deck", not deck.missing(), deck.klayout_program() if not deck.missing() else deck.missing(), "no layout.drc=full; the built-in rules do not need it")
     row("Magic", shutil.which("magic"), shutil.which("magic") or "not found", "no second opinion in the DRC benchmark; runs do not need it")
     hub = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes"):
@@ -583,6 +592,9 @@ def main(argv: list | None = None) -> int:
         if isinstance(e, known["missing"]):
             say(f"grpo-lab: {e}")
             return MISSING
+        if isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG):
+            say(f"grpo-lab: {e}; free space or choose another folder, then say it again (a run goes on with grpo-lab resume)")
+            return FAILED
         raise
 
 
@@ -591,7 +603,7 @@ def errors() -> dict:
     from .config import SettingsError
     from .runs import Busy, RunError, StepFailed
     missing = []
-    for module, name in (("grpo_lab.sandbox", "SandboxError"), ("grpo_lab.layout.env", "LayoutEnvError")):
+    for module, name in (("grpo_lab.sandbox", "SandboxError"), ("grpo_lab.layout.env", "LayoutEnvError"), ("grpo_lab.layout.deck", "DeckMissing")):
         if module in sys.modules and hasattr(sys.modules[module], name):
             missing.append(getattr(sys.modules[module], name))
     return {"failed": (StepFailed, Busy), "usage": (SettingsError, RunError, FileNotFoundError, IsADirectoryError, UnicodeDecodeError), "missing": tuple(missing)}

@@ -11,7 +11,7 @@ import json, os, time
 from pathlib import Path
 from typing import Any
 import torch
-from .config import GRPO, Settings
+from .config import GRPO, Settings, check_grpo
 from .ledger import REWARD_PREFIX, Ledger, ledger_row
 from .records import Completion, Problem, Verdict
 
@@ -139,9 +139,7 @@ def grpo_config(
 ):
     "`trl.GRPOConfig`. Raises `ValueError` when groups and micro-batches, or checkpoints and updates on the same answers, do not fit together."
     from trl import GRPOConfig
-    rows = cfg.prompts_per_step * cfg.num_generations; micro = min(cfg.micro_batch_size, rows)
-    if rows % micro: raise ValueError(f"grpo.prompts_per_step x grpo.num_generations = {rows} rows a step is not a multiple of grpo.micro_batch_size = {micro}; choose one that divides it")
-    if cfg.save_steps % cfg.num_iterations: raise ValueError(f"grpo.save_steps = {cfg.save_steps} is not a multiple of grpo.num_iterations = {cfg.num_iterations}: a checkpoint between two updates on the same answers has lost the answers; choose a multiple")
+    check_grpo(cfg); rows = cfg.prompts_per_step * cfg.num_generations; micro = min(cfg.micro_batch_size, rows)
     same = {k: getattr(cfg, k) for k in ("max_steps", "num_train_epochs", "num_generations", "num_iterations", "learning_rate", "lr_scheduler_type", "beta", "epsilon", "epsilon_high", "loss_type", "scale_rewards", "multi_objective_aggregation",
             "importance_sampling_level", "temperature", "top_p", "max_completion_length", "mask_truncated_completions", "max_grad_norm", "reward_weights", "weight_decay")}
     return GRPOConfig(output_dir=str(out), **same, per_device_train_batch_size=micro, gradient_accumulation_steps=rows // micro, steps_per_generation=rows // micro, top_k=0, bf16=False, seed=seed, data_seed=seed, shuffle_dataset=False,

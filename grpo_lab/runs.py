@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['STATES', 'RunError', 'Busy', 'Step', 'Result', 'plan', 'step_seed', 'versions', 'git_state', 'machine', 'run_lock',
            'model_bytes', 'space_needed', 'check_folder', 'check_space', 'runs_folder', 'Run', 'check_data',
-           'differences', 'create_run', 'find_run', 'checkpoint_step', 'leftovers', 'clear_step', 'OpenStep',
-           'merged_models', 'start_model', 'Progress', 'bar', 'seed_everything', 'open_step', 'run_lock_open', 'finish',
-           'program_files', 'compile_result', 'judge', 'teach', 'explain', 'log_file', 'trainer_watch', 'StepFailed',
-           'execute_run', 'redo', 'list_runs']
+           'check_possible', 'differences', 'create_run', 'find_run', 'checkpoint_step', 'leftovers', 'clear_step',
+           'OpenStep', 'merged_models', 'start_model', 'Progress', 'bar', 'seed_everything', 'open_step',
+           'run_lock_open', 'finish', 'program_files', 'compile_result', 'judge', 'teach', 'explain', 'log_file',
+           'trainer_watch', 'StepFailed', 'execute_run', 'redo', 'list_runs']
 
 # %% ../nbs/24_runs.ipynb #1c69a7da
 import contextlib, datetime, hashlib, json, os, re, shutil, socket, subprocess, sys, time
 from pathlib import Path
 from typing import Any, Callable, Iterable
-from .config import Settings, load_settings, project_root
+from .config import Settings, check_grpo, load_settings, project_root
 from .ledger import Ledger, ledger_row
 from .records import Completion, Problem, Record, Verdict, atomic_write
 
@@ -219,6 +219,34 @@ def check_data(settings: Settings) -> dict[str, int]:   # problems of each split
         if settings.teacher.kind == "endpoint": check_endpoint(settings.teacher)
         task = open_task(settings); return {split: len(task.load(split)) for split in ("train", "heldout")}
     except (ValueError, OSError) as e: raise RunError(str(e)) from None
+
+def check_possible(settings: Settings) -> str:      # a part that this machine lacks, and what to do; empty: nothing
+    "What would stop a run after minutes: parts that do not fit together (raises `RunError`), and parts that are not here."
+    from grpo_lab.rewards import task_rewards
+    model, python = settings.student.model, settings.layout.python
+    try:
+        check_grpo(settings.grpo)
+        try: task_rewards(settings, [], object())      # nothing is judged here
+        except ValueError as e: raise ValueError(f"grpo.rewards, grpo.reward_weights: {e}") from None
+        if settings.system == "self_improve" and settings.stage1.corpus != "glayout":
+            from grpo_lab.corpus import corpus_root
+            corpus_root(settings)
+    except (ValueError, OSError) as e: raise RunError(str(e)) from None
+    if model.startswith(("/", "./", "../", "~")) and not Path(model).expanduser().is_dir(): raise RunError(f"student.model={model}: no such folder")
+    if python and not os.access(Path(python).expanduser(), os.X_OK): raise RunError(f"layout.python={python}: no such interpreter; leave it empty for the one that set-up made")
+    if settings.student.load_in_4bit and settings.student.load_in_8bit: raise RunError("student.load_in_4bit and student.load_in_8bit are both true: choose one")
+    return _lacking(settings)
+
+def _lacking(settings: Settings) -> str:
+    from importlib.util import find_spec
+    if settings.grpo.sampler == "vllm" and settings.grpo.vllm_mode == "colocate" and find_spec("vllm") is None: return "grpo.sampler=vllm: vLLM is not installed (pip install vllm, with a GPU); or --set grpo.sampler=auto"
+    if settings.student.load_in_4bit or settings.student.load_in_8bit:
+        from grpo_lab.memory import gpu_memory
+        if find_spec("bitsandbytes") is None or not gpu_memory(): return "student.load_in_4bit and load_in_8bit need a GPU and bitsandbytes (pip install bitsandbytes)"
+    if settings.task == "circuits" and settings.layout.drc == "full":
+        from grpo_lab.layout import deck
+        if why := deck.missing(): return f"layout.drc=full: {why}. Or use layout.drc=rules, which needs neither"
+    return ""
 
 # %% ../nbs/24_runs.ipynb #fda4e3cd
 def _flat(doc: dict, prefix: str = "") -> dict[str, Any]:

@@ -77,6 +77,38 @@ def test_mistakes_end_with_code_2_and_name_themselves(argv, words, capsys):
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("bad, code", [
+    ("grpo.num_generations=5", 2), ('grpo.rewards=["drc"]', 2), ("grpo.reward_weights=[1,2]", 2), ("grpo.lr_scheduler_type=lineer", 2), ("grpo.save_steps=3 grpo.num_iterations=2", 2),
+    ("stage1.corpus=/no/such", 2), ("student.model=/no/such/folder", 2), ("layout.python=/no/such", 2), ("student.load_in_4bit=true", 3), ("grpo.sampler=vllm", 3), ("layout.drc=full", 3)])
+def test_what_would_stop_a_run_after_minutes_stops_it_before_it_starts(bad, code, tmp_path, capsys, monkeypatch):
+    import importlib.util
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name in ("vllm", "bitsandbytes") else real(name, *a))
+    monkeypatch.setenv("GRPO_LAB_KLAYOUT", "/nowhere/klayout")
+    assert cli.main(["run", "--profile", "smoke", "--set", f"outputs={tmp_path}", *(x for b in bad.split() for x in ("--set", b))]) == code
+    said = capsys.readouterr().err
+    assert bad.split("=")[0] in said and "Traceback" not in said and not list(tmp_path.iterdir())
+
+
+def test_verify_with_a_deck_that_is_not_here_is_code_3(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("GRPO_LAB_KLAYOUT", "/nowhere/klayout")
+    (tmp_path / "p.py").write_text("component = 1")
+    assert cli.main(["verify", str(tmp_path / "p.py"), "--problem", "transistor_h00", "--set", "layout.drc=full"]) == 3
+    assert "apt-get install klayout" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line(tmp_path, capsys, monkeypatch):
+    import errno
+    import grpo_lab.report
+    run = create_run(load_settings("smoke", sets=[f"outputs={tmp_path}", "student.model=tiny-1m"]), "full")
+    monkeypatch.setattr(grpo_lab.report, "write_report", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+    assert cli.main(["report", str(run.dir)]) == 1
+    assert "No space left on device; free space" in capsys.readouterr().err
+    monkeypatch.setattr("grpo_lab.runs.execute_run", lambda *_: None)                                # every step is done
+    assert cli.carry_out(run, type("Args", (), {"json": True})()) == 1
+    assert "every step is done, but no report could be written" in json.loads(capsys.readouterr().out)["error"]
+
+
 def test_an_unknown_command_is_a_usage_error(capsys):
     with pytest.raises(SystemExit) as e:
         cli.main(["trian"])
@@ -87,7 +119,7 @@ def test_check_says_what_is_missing_and_what_it_costs(capsys, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     code = cli.main(["check", "--json"])
     rows = {r["part"]: r for r in json.loads(capsys.readouterr().out)}
-    assert {"torch", "GPU", "layout interpreter", "sandbox", "KLayout program", "Magic", "model hub", "teacher endpoint"} <= set(rows)
+    assert {"torch", "GPU", "layout interpreter", "sandbox", "full DRC deck", "Magic", "model hub", "teacher endpoint"} <= set(rows)
     assert all(r["have"] or r["cost"] for r in rows.values()), "a lack without its cost"
     assert rows["model hub"]["detail"].startswith("switched off")
     assert code == (0 if all(r["have"] for r in rows.values() if r["needed"]) else 3)
