@@ -122,12 +122,14 @@ class GRPO(Section):
     save_steps: int = Field(0, ge=0, description="checkpoint every so many steps; 0: none")
     results: str = Field("", description="DRC and LVS results of your own signoff tools, a file or a folder: error prompts are made from these; empty: from the lab's own verdicts")
 
+# %% ../nbs/00_config.ipynb #c31f70aa
 def check_grpo(cfg: GRPO) -> None:
     "Raises `ValueError` when groups and micro-batches, or checkpoints and updates on the same answers, do not fit together."
     rows = cfg.prompts_per_step * cfg.num_generations; micro = min(cfg.micro_batch_size, rows)
     if rows % micro: raise ValueError(f"grpo.prompts_per_step x grpo.num_generations = {rows} rows a step is not a multiple of grpo.micro_batch_size = {micro}; choose one that divides it")
     if cfg.save_steps % cfg.num_iterations: raise ValueError(f"grpo.save_steps = {cfg.save_steps} is not a multiple of grpo.num_iterations = {cfg.num_iterations}: a checkpoint between two updates on the same answers has lost the answers; choose a multiple")
 
+# %% ../nbs/00_config.ipynb #f0b7c6e1
 class Evaluate(Section):
     "Stage 4: held-out problems, the base model and every step."
     problems: int = Field(0, ge=0, description="held-out problems; 0: all")
