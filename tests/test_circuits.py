@@ -179,3 +179,8 @@ def test_cheats_are_dirty(service):
         assert found[k]["lvs_errors"] > found["route forgotten"]["lvs_errors"]
     assert found["one device short"]["devices"] < found["one device short"]["devices_expected"]
     assert found["empty"]["lvs_errors"] >= found["one device short"]["lvs_errors"] > 0
+    from grpo_lab.records import Verdict
+    from grpo_lab.rewards import LACKING, layout_reward
+    reward = {k: layout_reward(Verdict(**{f: v[f] for f in Verdict.model_fields if f in v})) for k, v in found.items()}
+    assert all(reward[k] == LACKING for k in ("empty", "own netlist", "hidden cell", "labels only", "one rectangle", "one device short"))
+    assert reward["honest"] == reward["roomier"] > 0 and all(-1 <= reward[k] < 0 for k in ("wrong size", "route forgotten", "too close")) and reward["syntax"] < reward["exception"] < LACKING
