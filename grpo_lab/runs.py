@@ -337,15 +337,15 @@ class OpenStep:
         split: str,               # "train" or "heldout"
         limit: int = 0,           # so many, families in turn; 0: all
         use: str | None = None,   # of the training problems: those for "sft" or for "rl"; None: both
-        turn: int = 0,            # with a limit: the first so many, the next so many, ...
+        turn: int = 0,            # with a limit: another so many at every turn while there are any, all families in the same shares
     ) -> list[Problem]:
         "Problems of a split; the same turn has the same ones in every step of a run."
         from grpo_lab.tasks import open_task, pick
         found = open_task(self.settings).load(split)
         found = [p for p in found if use is None or use in p.spec.get("use", use)]
         if not 0 < limit < len(found): return found
-        order, at = pick(found, len(found), self.settings.seed), turn * limit % len(found)
-        return (order + order)[at:at + limit]
+        turns = len(found) // limit
+        return pick(found, len(found), self.settings.seed)[turn % turns::turns][:limit]
 
     def lessons(self) -> list[dict]:
         "Stage 2's rows, the newest of each prompt; they are noted as this step's inputs."
