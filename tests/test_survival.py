@@ -121,6 +121,24 @@ def test_a_run_killed_four_times_ends_like_an_unbroken_one(made, unbroken, tmp_p
     assert not [p for p in folder.rglob("*.tmp")] and not list((folder / "models").glob(".saving*"))
 
 
+def test_a_run_killed_in_grpo_and_in_the_evaluation_ends_like_an_unbroken_one(made, unbroken, tmp_path):
+    folder = tmp_path / RUN
+    shutil.copytree(unbroken.dir, folder)
+    from grpo_lab.runs import redo
+    redo(Run(folder), "3_grpo")
+    kept = Run(folder).steps["2_self_improve_2"]
+    begun = time.time_ns()
+    fresh = lambda part: any(p.stat().st_mtime_ns > begun for p in (folder / "ledger").glob(part))
+
+    kill_when(start(made, tmp_path), lambda: fresh("3_grpo--step-000001*.parquet"), "the first update")
+    assert Run(folder).steps["3_grpo"]["state"] == "running" and not fresh("3_grpo--step-000002*.parquet")
+    kill_when(start(made, tmp_path), lambda: fresh("4_evaluate--*.parquet"), "the evaluation")
+    assert Run(folder).steps["4_evaluate"]["state"] == "running"
+    run, _ = whole(made, tmp_path)
+    assert run.steps["2_self_improve_2"] == kept and run.steps["3_grpo"]["attempts"] == unbroken.steps["3_grpo"]["attempts"] + 2
+    same(run, unbroken)
+
+
 def test_a_second_start_does_nothing(made, unbroken):
     before = {p: p.stat().st_mtime_ns for p in unbroken.dir.rglob("*") if p.is_file() and p.name not in ("report.html", ".lock")}
     whole(made, unbroken.dir.parent)
