@@ -1,8 +1,8 @@
 """Which way of using a teacher and a verifier is best, at equal work? Five arms, several seeds, held-out problems.
 
-    python benchmarks/arms.py                              # starter, 3 seeds: about 40 minutes on 2 cores (estimated)
+    python benchmarks/arms.py                              # starter, 3 seeds: 66 minutes on one core beside other work
     python benchmarks/arms.py --reuse                      # go on where it was stopped, or only write the table again
-    python benchmarks/arms.py --mbpp FOLDER_OR_FILE --only mbpp
+    python benchmarks/arms.py --mbpp FOLDER_OR_FILE --heldout 100        # and MBPP, on 100 problems of its test split
     python benchmarks/arms.py --seeds 0 --work 3000 --train 6 --heldout 4 --samples 2 --out /dev/null    # does it work?
 
 Arms: base (no training); sft (imitate the teacher's answers); grpo (verified rewards alone); sft_grpo (half the work each, one after the
@@ -84,7 +84,7 @@ def grpo_part(settings, problems, traces, model, tokenizer, out, source, verifie
     settings = settings.model_copy(deep=True)
     settings.dual.w_grpo, settings.dual.w_teacher, settings.dual.w_self = weights
     got = train_dual(settings, problems, traces, model, tokenizer, out, source, verifier, ledger, messages, stage="3_grpo", seed=seed,
-                     budget=budget)
+                     budget=budget, log=out.parent.parent / "grpo.log.jsonl")
     tokens = {k.removeprefix("tokens_"): n for k, n in got.items() if k.startswith("tokens_")}
     return {"grpo_steps": got["steps"], **{k: got[k] for k in ("reward_first", "reward_last", "zero_std", "work")}, "tokens": tokens}
 
@@ -187,10 +187,10 @@ def main(argv: list[str] | None = None) -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     p.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    p.add_argument("--work", type=int, default=200_000, help="work of every arm, in forward passes of one token (default: 200000)")
+    p.add_argument("--work", type=int, default=120_000, help="work of every arm, in forward passes of one token (default: 120000)")
     p.add_argument("--train", type=int, default=0, help="training problems; 0: all")
     p.add_argument("--heldout", type=int, default=0, help="held-out problems; 0: all")
-    p.add_argument("--samples", type=int, default=4, help="answers to each held-out problem (default: 4)")
+    p.add_argument("--samples", type=int, default=2, help="answers to each held-out problem (default: 2)")
     p.add_argument("--mbpp", default="", metavar="PATH", help="folder or file with MBPP: run it too")
     p.add_argument("--only", choices=("starter", "mbpp"), help="one of the tasks")
     p.add_argument("--set", action="append", dest="sets", default=[], metavar="NAME=VALUE", help="further settings of every cell")

@@ -19,6 +19,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def held_gib(pid: int) -> float:
+    "Memory that a process and all below it hold now; what several share counts once."
+    import psutil
+    total = 0
+    try: family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.Error: return 0.0
+    for p in family:
+        try: total += p.memory_full_info().pss
+        except psutil.Error: pass
+    return total / 2**30
+
+
 def one(profile: str, seed: int, sets: list[str], reuse: bool, shared: bool) -> dict:
     "Run one seed and read what it left. What only its process could tell lies in the run folder as measured.json."
     from grpo_lab import evaluate
@@ -27,12 +39,16 @@ def one(profile: str, seed: int, sets: list[str], reuse: bool, shared: bool) -> 
     folder = ROOT / "outputs" / run_id
     command = [sys.executable, "-m", "grpo_lab.cli"]
     command += ["resume", run_id] if reuse and folder.exists() else ["run", "--profile", profile, "--run-id", run_id, "--set", f"seed={seed}"] + [a for s in sets for a in ("--set", s)]
-    began = time.time()
-    subprocess.run(command, cwd=ROOT, check=True)
+    began, peak = time.time(), 0.0
+    process = subprocess.Popen(command, cwd=ROOT)
+    while process.poll() is None:
+        peak = max(peak, held_gib(process.pid))
+        time.sleep(1)
+    if process.returncode: raise subprocess.CalledProcessError(process.returncode, command)
     measured = folder / "measured.json"
     if not measured.exists():
-        measured.write_text(json.dumps({"wall_seconds": round(time.time() - began), "machine_was_shared": shared,      # the peak is that of the largest process of this benchmark so far
-                                        "largest_process_gib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20, 2)}) + "\n")
+        measured.write_text(json.dumps({"wall_seconds": round(time.time() - began), "machine_was_shared": shared, "command": " ".join(["grpo-lab", *command[3:]]), "peak_gib": round(peak, 2),
+                                        "largest_process_gib": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20, 2)}) + "\n")      # of this benchmark so far
     manifest = json.loads((folder / "run.json").read_text())
     df = Ledger(folder / "ledger").read()
     table = evaluate.table_by_step(df)
@@ -74,10 +90,10 @@ def main(argv=None):
         print(f"{step:32}" + "".join(f"  {(r['steps'][step]['seconds'] or 0):6.0f}" for r in results))
     print(f"{'all':32}" + "".join(f"  {sum(s['seconds'] or 0 for s in r['steps'].values()):6.0f}" for r in results))
     print(f"{'whole command':32}" + "".join(f"  {r['wall_seconds']:6d}" for r in results))
-    peak = max(r["largest_process_gib"] for r in results)
-    print(f"\npeak memory of the largest process: {peak:.2f} GiB")
+    peak, whole = (max((r.get(k) or 0) for r in results) for k in ("largest_process_gib", "peak_gib"))
+    print(f"\npeak memory of the largest process: {peak:.2f} GiB; of all processes together: {whole:.2f} GiB")
     if args.out != "/dev/null":
-        out = {"command": "python benchmarks/learning.py " + " ".join(argv or sys.argv[1:]), "machine_was_shared": any(r["machine_was_shared"] for r in results), "largest_process_gib": peak, "summary": summary, "runs": results}
+        out = {"command": "python benchmarks/learning.py " + " ".join(argv or sys.argv[1:]), "machine_was_shared": any(r["machine_was_shared"] for r in results), "largest_process_gib": peak, "peak_gib": whole, "summary": summary, "runs": results}
         Path(args.out).write_text(json.dumps(out, indent=1, default=str) + "\n")
         print(f"written to {Path(args.out).name}")
 
