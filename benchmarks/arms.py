@@ -164,7 +164,7 @@ def summary(results: list[dict]) -> dict:
         out["arms"][a] = {"pass@1": float(rate[a].mean()), "interval": spans[a], "by_seed": by_seed,
                           "sd_over_seeds": statistics.stdev(by_seed) if len(by_seed) > 1 else None,
                           "solved_at_least_once": float((rate[a] > 0).mean()),
-                          **{k: mean(k) for k in ("work", "seconds_train", "seconds_evaluate", "seconds_processor")},
+                          **{k: mean(k) for k in ("parses", "runs", "ended", "answer_tokens", "work", "seconds_train", "seconds_evaluate", "seconds_processor")},
                           "tokens": {k: statistics.mean(r["tokens"].get(k, 0) for r in mine)
                                      for k in ("trained", "sampled", "prompt", "scored")}}
     return out
@@ -172,12 +172,12 @@ def summary(results: list[dict]) -> dict:
 
 def show(task: str, s: dict) -> None:
     print(f"\n{task}: pass@1 on {s['problems']} held-out problems, {s['seeds']} seeds, 95 % interval over problems and seeds")
-    print(f"{'arm':10} {'pass@1':>7}  {'interval':^15}  {'sd seeds':>8}  {'ever':>6}  {'work':>8}  {'trained':>8}  {'sampled':>8}  "
+    print(f"{'arm':10} {'pass@1':>7}  {'interval':^15}  {'sd seeds':>8}  {'ever':>6}  {'parses':>6}  {'runs':>6}  {'ended':>6}  {'tokens':>6}  {'work':>8}  {'trained':>8}  {'sampled':>8}  "
           f"{'train s':>8}  {'cpu s':>7}  by seed")
     for a, r in s["arms"].items():
         low, high = r["interval"]
         sd = f"{r['sd_over_seeds']:8.3f}" if r["sd_over_seeds"] is not None else " " * 8
-        print(f"{a:10} {r['pass@1']:7.3f}  {low:6.3f} to {high:5.3f}  {sd}  {r['solved_at_least_once']:6.3f}  {r['work']:8.0f}  "
+        print(f"{a:10} {r['pass@1']:7.3f}  {low:6.3f} to {high:5.3f}  {sd}  {r['solved_at_least_once']:6.3f}  {r['parses']:6.3f}  {r['runs']:6.3f}  {r['ended']:6.3f}  {r['answer_tokens']:6.1f}  {r['work']:8.0f}  "
               f"{r['tokens']['trained']:8.0f}  {r['tokens']['sampled']:8.0f}  {r['seconds_train']:8.0f}  {r['seconds_processor']:7.0f}  "
               + " ".join(f"{v:.3f}" for v in r["by_seed"]))
     show_differences(s["differences"])
@@ -237,8 +237,13 @@ def done(args, given: list[str], task: str, arm: str, seed: int) -> dict:
         print(f"{task} {arm} seed {seed}", flush=True)
         subprocess.run([sys.executable, __file__, *given, "--cell", f"{task}/{arm}/{seed}"], check=True)
     result = json.loads(file.read_text())
-    if result["budget"] != args.work or json.loads(json.dumps(wanted, default=str)) != result["settings"]:
+    from grpo_lab.runs import _flat
+    now, then = (_flat(json.loads(json.dumps(d, default=str))) for d in (wanted, result["settings"]))
+    if result["budget"] != args.work or any(now[k] != v for k, v in then.items() if k in now):          # a setting that came later does not count
         sys.exit(f"{file} was made with other settings; run without --reuse, or with another --outputs")
+    from grpo_lab.ledger import Ledger
+    rows = Ledger(folder / "ledger", folder.name).read("4_evaluate", ["status", "tokens", "finish_reason"])
+    result |= {"parses": float((~rows.status.isin(["no_code", "syntax_error"])).mean()), "runs": float((rows.status == "ok").mean()), "ended": float((rows.finish_reason == "stop").mean()), "answer_tokens": float(rows.tokens.mean())}
     rate = sum(result["passed"].values()) / result["samples"] / len(result["passed"])
     print(f"  pass@1 {rate:.3f}, work {result['work']}, {result['seconds_train']:.0f} s training, "
           f"{result['seconds_evaluate']:.0f} s evaluation", flush=True)
