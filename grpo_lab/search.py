@@ -52,7 +52,7 @@ class Node(Record):
     workflow: Workflow
     modification: str = ""              # the edit; empty: the root
     score: float = 0.0                  # mean reward over problems and validation rounds
-    rounds: list[float] = Field(default_factory=list)         # mean reward of each try
+    tries: int = 1                      # evaluations of its own; each new one has seeds of its own
     solved: dict[str, float] = Field(default_factory=dict)    # problem -> share of the rounds in which it was solved
     calls: int = 0; tokens: int = 0     # of all its evaluations
     seconds: float = 0.0
@@ -61,8 +61,6 @@ class Node(Record):
     experience: Experience | None = None
     visits: int = 1; value: float = 0.0    # of the subtree: evaluations, and the sum of their scores
 
-    @property
-    def tries(self) -> int: return max(1, len(self.rounds))
     @property
     def key(self) -> str: return workflow_id(self.workflow)
     @property
@@ -74,9 +72,8 @@ class Node(Record):
 
 def judge_node(node: Node, outcomes: Sequence[Outcome], cfg: Search, father: Node | None = None) -> Node:
     "Write into a node what its evaluations found."
-    by: dict[str, list[float]] = {}; tries: dict[int, list[float]] = {}
-    for o in outcomes: by.setdefault(o.problem_id, []).append(float(o.solved)); tries.setdefault(o.round // cfg.validation_rounds, []).append(outcome_reward(o, cfg))
-    node.rounds = [sum(v) / len(v) for _, v in sorted(tries.items())]
+    by: dict[str, list[float]] = {}
+    for o in outcomes: by.setdefault(o.problem_id, []).append(float(o.solved))
     node.solved = {p: sum(v) / len(v) for p, v in by.items()}
     node.score = sum(outcome_reward(o, cfg) for o in outcomes) / len(outcomes)
     node.calls, node.tokens, node.seconds = (sum(getattr(o, k) for o in outcomes) for k in ("calls", "tokens", "seconds"))
@@ -100,18 +97,13 @@ class Tree:
     @property
     def keys(self) -> set[str]: return {n.key for n in self.nodes}
     def children(self, i: int) -> list[Node]: return [n for n in self.nodes if n.father == i]
-    def merit(self, n: Node) -> float:
-        "Its score, without the luck that the root had in the same tries."
-        own, root = n.rounds, self.root.rounds; k = min(len(own), len(root))
-        return n.score - sum(root[:k]) / k + sum(root) / len(root) if k else n.score
-
     def best(self, k: int = 1) -> list[Node]:
-        "The k best: highest merit first, the older one where it is equal."
-        return sorted(self.nodes, key=lambda n: (-self.merit(n), n.id))[:k]
+        "The k best: highest score first, the older one where scores are equal."
+        return sorted(self.nodes, key=lambda n: (-n.score, n.id))[:k]
 
     def winner(self) -> Node:
-        "What a search has found: the best of those that were tried as often as any, the root aside, which is tried for comparison."
-        most = max((n.tries for n in self.nodes[1:]), default=1); return next(n for n in self.best(len(self)) if n.tries >= most)
+        "What a search has found: the best of those that were tried most often."
+        most = max(n.tries for n in self.nodes); return next(n for n in self.best(len(self)) if n.tries == most)
 
     def path(self, i: int) -> list[Node]:
         "From a node to the root."
@@ -129,9 +121,9 @@ class Tree:
 
     def again(self, node: Node, outcomes: Sequence[Outcome], cfg: Search) -> list[Node]:      # nodes that changed
         "Judge a node by all its outcomes, those of one more try included; correct what its ancestors and children know of it."
-        new = judge_node(node.model_copy(), outcomes, cfg, self[node.father] if node.father is not None else None)
+        new = judge_node(node.model_copy(update={"tries": node.tries + 1}), outcomes, cfg, self[node.father] if node.father is not None else None)
         kids, nodes = self.children(node.id), self.nodes
-        for k in ("rounds", "score", "solved", "calls", "tokens", "seconds", "failures", "experience"): setattr(node, k, getattr(new, k))
+        for k in ("tries", "score", "solved", "calls", "tokens", "seconds", "failures", "experience"): setattr(node, k, getattr(new, k))
         for c in kids: c.experience = c.experience and c.experience.model_copy(update={"before": node.score, "succeed": c.score > node.score})
         self.nodes = []                                  # counted anew, in the order in which a tree that is read from its folder is
         for n in nodes: self.add(n)
@@ -215,9 +207,9 @@ class Store:
         except (FileNotFoundError, ValueError): return None
         return [Outcome.model_validate(o) for o in doc["outcomes"]], doc["asked"]
 
-    def evaluations(self, node: Node, tries: int = 0) -> tuple[list[Outcome], list[str]]:
-        "The same of all tries of a node, or of so many. Raises `ValueError` where one is missing."
-        found = [self.evaluation(node.key, i) for i in range(tries or node.tries)]
+    def evaluations(self, node: Node) -> tuple[list[Outcome], list[str]]:
+        "The same of all tries of a node. Raises `ValueError` where one is missing."
+        found = [self.evaluation(node.key, i) for i in range(node.tries)]
         if None in found: raise ValueError(f"{self._file(node.key, found.index(None))} is missing or damaged; delete {self.dir} to search again")
         return [o for outcomes, _ in found for o in outcomes], [key for _, asked in found for key in asked]
 
@@ -245,7 +237,7 @@ class Store:
         nodes = [Node.model_validate_json((self.dir / "nodes" / f"{i:03d}.json").read_text(encoding="utf-8")) for i in range(state["nodes"])]
         if cfg := state.get("same", {}).get("search"):
             for n in nodes:
-                judge_node(n, self.evaluations(n, 1 + again[n.id])[0], Search(**cfg), nodes[n.father] if n.father is not None else None)
+                n.tries = 1 + again[n.id]; judge_node(n, self.evaluations(n)[0], Search(**cfg), nodes[n.father] if n.father is not None else None)
         return Tree(nodes)
 
 # %% ../nbs/36_search.ipynb #0186f53f
@@ -288,10 +280,9 @@ def evaluate_all(
     return out, len(seen - before) if seen is not None else sum(o.calls for found in out for o in found)
 
 def unconfirmed(tree: Tree, cfg: Search) -> Node | None:
-    "Who has to be tried again before the best is believed: the best, or the root for comparison."
+    "The best workflow, where it has to be tried again before that is believed."
     best = tree.best()[0] if len(tree) else None
-    if not best or best.tries >= cfg.confirm or not cfg.temperature: return None          # greedy: it would say the same again
-    return tree.root if tree.root.tries <= best.tries else best                           # nobody is tried with luck that the root has not had
+    return best if best and best.tries < cfg.confirm and cfg.temperature else None      # greedy: it would say the same again
 
 def _children(tree: Tree, propose: Proposer, cfg: Search, seed: int, number: int) -> tuple[list[Node], Counter]:
     "The nodes that a round tries, not evaluated, and what was refused in vain."
