@@ -197,6 +197,17 @@ def test_a_teacher_behind_an_endpoint_proposes(tmp_path, verifier):
     assert any("It failed here" in s and "tests passed" in s for s in said) and all("score" in s for s in said)
 
 
+def test_a_policy_proposes_in_words(tmp_path, verifier):
+    "A random model writes no edit: its scribbles are refused and counted, and chance steps in."
+    from grpo_lab.student import quiet_libraries, tiny_model
+    quiet_libraries(); folder = tiny_model(tmp_path / "tiny", layers=1)
+    settings = load_settings("workflows-smoke", sets=[f"student.model={folder}", "student.dtype=float32", "search.expansion=policy", "search.rounds=2", "search.proposals=2", "search.calls=2", "search.confirm=0", "search.patience=0"])
+    propose = open_proposer(settings, PROBLEMS, policy=folder)
+    tree = search(tmp_path / "s", workflow_evaluator(PROBLEMS, ScriptedModel(flighty), verifier, settings.search, seed=2), propose, settings.search, seed=4)
+    assert len(tree) == 3 and propose.calls == 4 and all(n.refused == {"unparsed": 2, "by chance": 1} for n in tree.nodes[1:])
+    assert Store(tmp_path / "s").state()["calls"] >= propose.calls
+
+
 def test_a_workflow_sees_no_hidden_test(verifier):
     asked = []
     model = ScriptedModel(lambda chat, seed: (asked.append(json.dumps(chat)), flighty(chat, seed))[1])
