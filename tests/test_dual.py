@@ -398,6 +398,23 @@ def test_two_processes_learn_from_trajectories_what_one_does(folder, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stage", ["1_data", "2_synthesis", "3_train", "4_pass_at_k"])
+def test_a_stage_of_system_b_runs_alone(stage, folder, tmp_path):
+    "Its notebook in a fresh run folder, without those before it: what is not there is made."
+    import nbformat
+    from nbclient import NotebookClient
+    from grpo_lab.config import load_settings, project_root
+    from grpo_lab.runs import create_run
+    settings = load_settings("code-smoke", sets=[f"student.model={folder}", f"outputs={tmp_path}", "dual.problems=4", "evaluate.problems=2", "grpo.max_completion_length=12", "evaluate.max_completion_length=12", "evaluate.k=[1,2,100]"])
+    run = create_run(settings, "alone")
+    nb = nbformat.read(project_root() / "nbs" / "stages" / f"{stage}.ipynb", 4)
+    next(c for c in nb.cells if c.source.startswith("run_dir")).source = f"run_dir = {str(run.dir)!r}\nprofile = 'code-smoke'"
+    NotebookClient(nb, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    said = "".join(str(o.get("text", "")) for c in nb.cells for o in c.get("outputs", []))
+    assert ("pass@100: not with 2 answers" in said) == (stage == "4_pass_at_k")
+
+
+@pytest.mark.slow
 def test_system_b_from_data_to_pass_at_k(folder, tmp_path):
     "The four steps as one run; said again, nothing is done twice; one step alone can be done again."
     from grpo_lab.records import Trace, read_jsonl
