@@ -227,7 +227,7 @@ def passes(
             out[step] |= {f"pass@{j}": _mean(values), f"pass@{j}_low": low, f"pass@{j}_high": high}
     return pd.DataFrame.from_dict(out, orient="index").rename_axis("step")
 
-def possible_k(k: Iterable[int], samples: int) -> tuple[list[int], str]:      # those that can be estimated; a line about the others, or nothing
+def possible_k(k: list[int], samples: int) -> tuple[list[int], str]:      # those that can be estimated; a line about the others, or nothing
     "pass@k takes k answers of n: with fewer than k there is no estimate."
     left = [j for j in k if j > samples]
     return [j for j in k if j <= samples], f"pass@{', pass@'.join(map(str, left))}: not with {samples} answers a problem; evaluate.num_samples={max(left)} gives them" if left else ""
