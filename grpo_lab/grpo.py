@@ -208,6 +208,7 @@ def train_grpo(
     "GRPO on verified rewards; saves adapter and merged model, writes a ledger part a step."
     from datasets import Dataset
     from grpo_lab.logprobs import keep_freed_memory
+    from grpo_lab.records import last_checkpoint
     from grpo_lab.rewards import task_rewards
     from grpo_lab.sft import keep_log, progress_callback, without_printer
     from grpo_lab.student import for_training, lora_config, save_step
@@ -219,15 +220,10 @@ def train_grpo(
     for_training(model); keep_freed_memory()
     trainer = (trainer or lab_grpo_trainer())(model, rewards, args, train_dataset=rows, processing_class=tokenizer, peft_config=lora_config(settings), sampler=cfg.sampler,
         sample_seed=seed, on_batch=ledger_writer(ledger, stage, rewards, cfg.num_generations), ahead=ahead_of(cfg, verifier, problems), callbacks=[progress_callback(stage), *callbacks])
-    without_printer(trainer).train(resume_from_checkpoint=_last_checkpoint(folder))
+    without_printer(trainer).train(resume_from_checkpoint=last_checkpoint(folder))
     if log and trainer.is_world_process_zero(): keep_log(log, trainer.state.log_history)
     curve = [h for h in trainer.state.log_history if "reward" in h]      # with num_iterations > 1 not every step samples
     if trainer.is_world_process_zero(): save_step(trainer.model, tokenizer, out, source)
     trainer.accelerator.wait_for_everyone()
     return {"steps": trainer.state.global_step, "completions": -(-trainer.state.global_step // cfg.num_iterations) * every * cfg.num_generations, "tokens": int(trainer.state.num_input_tokens_seen), "seconds": time.perf_counter() - start,
             "reward_first": curve[0]["reward"], "reward_last": curve[-1]["reward"], "zero_std": sum(h.get("frac_reward_zero_std", 0) for h in curve) / len(curve)}
-
-def _last_checkpoint(folder: Path) -> str | None:
-    "The newest checkpoint of an interrupted run, or None."
-    from transformers.trainer_utils import get_last_checkpoint
-    return get_last_checkpoint(str(folder)) if folder.is_dir() else None

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['R', 'STATUSES', 'Record', 'Problem', 'Completion', 'extract_code', 'Verdict', 'Explanation', 'Issue', 'Feedback',
-           'Trace', 'Trajectory', 'atomic_write', 'write_jsonl', 'read_jsonl', 'digest', 'normalise']
+           'Trace', 'Trajectory', 'atomic_write', 'last_checkpoint', 'write_jsonl', 'read_jsonl', 'digest', 'normalise']
 
 # %% ../nbs/01_records.ipynb #1a3dcfbe
 import ast, hashlib, json, os, re, tempfile
@@ -141,6 +141,16 @@ def atomic_write(
         except BaseException: Path(tmp).unlink(missing_ok=True); raise
     except OSError as e: raise OSError(e.errno, f"cannot write {path}: {e.strerror}; free some space or choose another outputs folder (--set outputs=...)") from e
     return path
+
+# %% ../nbs/01_records.ipynb #c4ec0002
+def last_checkpoint(
+    folder: str | os.PathLike,   # of a `transformers.Trainer`: its checkpoint-N folders
+) -> Path | None:
+    "The newest checkpoint that was written to its end; None: there is none."
+    def whole(p: Path) -> bool:
+        try: return bool(p.name.rpartition("-")[2].isdigit() and json.loads((p / "trainer_state.json").read_bytes()))
+        except (OSError, ValueError): return False
+    return max(filter(whole, Path(folder).glob("checkpoint-*")), key=lambda p: int(p.name.rpartition("-")[2]), default=None)
 
 # %% ../nbs/01_records.ipynb #00f8f14a
 def write_jsonl(path: str | os.PathLike, rows: Iterable[Record | dict]) -> Path:

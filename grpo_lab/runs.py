@@ -302,7 +302,9 @@ def find_run(
 # %% ../nbs/24_runs.ipynb #2b1e1085
 def checkpoint_step(run: Run, step_id: str) -> int:
     "Optimiser step of the newest checkpoint that an attempt at a step left; 0: none."
-    return max([int(p.name.rpartition("-")[2]) for p in (run.dir / "models" / f".{step_id}-trainer").glob("checkpoint-*") if (p / "trainer_state.json").exists()], default=0)
+    from grpo_lab.records import last_checkpoint
+    last = last_checkpoint(run.dir / "models" / f".{step_id}-trainer")
+    return int(last.name.rpartition("-")[2]) if last else 0
 
 def leftovers(run: Run, step_id: str, upto: int = 0) -> list[Path]:
     "Everything in the run folder that only this step writes; with a checkpoint at step `upto`, what came after it."

@@ -232,8 +232,8 @@ def train_trajectories(
 ) -> dict:                             # steps, groups, trajectories, cut (answers), zero_std (share of trajectories), seconds, history
     "Offline GRPO on trajectories. Raises `ValueError` for rows that cannot be compared."
     from peft import PeftModel, get_peft_model
-    from transformers.trainer_utils import get_last_checkpoint
     from grpo_lab.logprobs import keep_freed_memory
+    from grpo_lab.records import last_checkpoint
     from grpo_lab.sft import keep_log, progress_callback, without_printer
     from grpo_lab.student import for_training, lora_config, save_step
     if out and not source: raise ValueError("to save the trained model, say in which folder its starting weights are (source)")
@@ -247,7 +247,7 @@ def train_trajectories(
         data = StepRows(prepared, plan, tokenizer.pad_token_id, cfg.scale_rewards == "batch", args.world_size)
         watch = [progress_callback("trajectories"), *callbacks]
         trainer = trajectory_trainer()(model, args, train_dataset=data, cfg=cfg, callbacks=watch)
-        without_printer(trainer).train(resume_from_checkpoint=get_last_checkpoint(str(folder)) if Path(folder).is_dir() else None)
+        without_printer(trainer).train(resume_from_checkpoint=last_checkpoint(folder))
     history, main = trainer.state.log_history, trainer.is_world_process_zero()
     if log and main: keep_log(log, history)
     if out and main: save_step(model, tokenizer, out, source); shutil.rmtree(folder, ignore_errors=True)

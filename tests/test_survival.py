@@ -139,6 +139,38 @@ def test_a_run_killed_in_grpo_and_in_the_evaluation_ends_like_an_unbroken_one(ma
     same(run, unbroken)
 
 
+HALF_A_CHECKPOINT = '''
+import builtins, os, time
+real = builtins.open
+def open(file, mode="r", *args, **kw):
+    if str(file).endswith("checkpoint-2/trainer_state.json") and "w" in mode:
+        with real(file, mode, *args, **kw) as f: f.write('{"epoch": ')
+        time.sleep(900)
+    return real(file, mode, *args, **kw)
+builtins.open = open
+'''
+
+
+def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(made, unbroken, tmp_path):
+    from grpo_lab.runs import checkpoint_step, redo
+    folder = tmp_path / RUN
+    shutil.copytree(unbroken.dir, folder)
+    manifest = json.loads((folder / "run.json").read_text())
+    manifest["settings"]["grpo"]["save_steps"] = 1
+    (folder / "run.json").write_text(json.dumps(manifest))
+    redo(Run(folder), "3_grpo")
+    (tmp_path / "hook").mkdir()
+    (tmp_path / "hook" / "sitecustomize.py").write_text(HALF_A_CHECKPOINT)
+    half = folder / "models" / ".3_grpo-trainer" / "checkpoint-2" / "trainer_state.json"
+    kill_when(start(made, tmp_path, "grpo.save_steps=1", env={"PYTHONPATH": str(tmp_path / "hook")}), lambda: text(half), "the second checkpoint")
+    assert text(half) == '{"epoch": ' and checkpoint_step(Run(folder), "3_grpo") == 1
+    first = folder / "ledger" / "3_grpo--step-000001.parquet"
+    written = first.stat().st_mtime_ns
+    run, _ = whole(made, tmp_path, "grpo.save_steps=1")
+    assert first.stat().st_mtime_ns == written, "the first step is not done again"
+    same(run, unbroken)
+
+
 def test_a_second_start_does_nothing(made, unbroken):
     before = {p: p.stat().st_mtime_ns for p in unbroken.dir.rglob("*") if p.is_file() and p.name not in ("report.html", ".lock")}
     whole(made, unbroken.dir.parent)
