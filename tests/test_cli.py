@@ -109,6 +109,21 @@ def test_a_full_disk_is_one_line(tmp_path, capsys, monkeypatch):
     assert "every step is done, but no report could be written" in json.loads(capsys.readouterr().out)["error"]
 
 
+def test_report_and_eval_answer_programs_in_json(unbroken, capsys):
+    from pathlib import Path
+    assert cli.main(["report", str(unbroken.dir), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["run"] == unbroken.id and Path(answer["report"]).read_text().lstrip().lower().startswith("<!doctype html>")
+    assert cli.main(["eval", str(unbroken.dir), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    ledger = unbroken.ledger.read("4_evaluate")
+    assert [r["step"] for r in answer["by_step"]] == ["base", *(k for k in unbroken.steps if k != "2_self_improve_1" and k != "4_evaluate")]
+    for row in answer["by_step"]:
+        mine = ledger[ledger.model == row["step"]]
+        assert row["problems"] == mine.problem_id.nunique() and row["clean"] == pytest.approx(mine.clean.mean())
+    assert {r["family"] for r in answer["by_family"]} == set(ledger.family)
+
+
 def test_an_unknown_command_is_a_usage_error(capsys):
     with pytest.raises(SystemExit) as e:
         cli.main(["trian"])
