@@ -190,6 +190,38 @@ def test_a_stage_notebook_runs_in_the_browser(browser, lab, place, unbroken):
     page.context.close()
 
 
+@pytest.mark.slow
+def test_the_stages_by_hand_in_order(browser, place, tmp_path):
+    "All notebooks as they are, opened one after the other, Run All in each: a run by hand, from nothing to a report."
+    _, _, env = place
+    shutil.copytree(ROOT / "nbs" / "stages", tmp_path / "nbs" / "stages")
+    shutil.copy(ROOT / "settings.ini", tmp_path)
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    port = free_port()
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", f"--ServerApp.root_dir={tmp_path}", "--IdentityProvider.token=", "--allow-root"]
+    manifest = tmp_path / "outputs" / "notebook-smoke" / "run.json"
+    with serving(command, f"http://127.0.0.1:{port}/api", {**env, "GRPO_LAB_HOME": str(tmp_path)}, tmp_path / "lab.log"):
+        for step in ("1_initial_finetune", "2_self_improve_1", "2_self_improve_2", "3_grpo", "4_evaluate"):
+            file = tmp_path / "nbs" / "stages" / f"{step.removesuffix('_1').removesuffix('_2')}.ipynb"
+            if step == "2_self_improve_2":  # the one thing to say: which iteration
+                file.write_text(file.read_text().replace("iteration = 1 ", "iteration = 2 "))
+            doc = json.loads(file.read_text())
+            page = opened(browser, f"http://127.0.0.1:{port}/lab/tree/nbs/stages/{file.name}?reset")
+            page.set_default_timeout(10 * MINUTES)
+            page.set_viewport_size({"width": 1400, "height": 14_000})
+            run_all(page)
+            cell_done(page, sum(c["cell_type"] == "code" for c in doc["cells"]) - 1)
+            assert not page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count(), step
+            assert json.loads(manifest.read_text())["steps"][step]["state"] == "done" and not page.crashes
+            assert page.locator(".jp-OutputArea img").count(), f"{step}: no picture"
+            page.context.close()
+    steps = json.loads(manifest.read_text())["steps"]
+    assert all(s["state"] == "done" and s["attempts"] == 1 for s in steps.values())
+    assert "training_data/iteration_1.jsonl" in steps["2_self_improve_2"]["inputs"]
+    answer = subprocess.run([sys.executable, "-m", "grpo_lab.cli", "report", str(manifest.parent), "--json"], capture_output=True, text=True, timeout=600, env={**env, "GRPO_LAB_HOME": str(tmp_path)})
+    assert answer.returncode == 0 and Path(json.loads(answer.stdout)["report"]).exists(), answer.stderr[-2000:]
+
+
 def test_the_notebooks_of_a_batch_run_show_their_widgets(browser, lab, place, unbroken):
     "As `grpo-lab run` leaves them, once trusted: three boards in stage 3, without a kernel."
     d, _, env = place
