@@ -356,6 +356,12 @@ class OpenStep:
         names = [n for n in names if (self.dir / n).exists()]; self.uses(*names)
         return list({json.dumps(r["prompt"]): r for n in names for r in read_jsonl(self.dir / n)}.values())
 
+    def attempts(self):   # -> pandas.Series: index problem id, value clean
+        "What came of the newest attempt at every training problem in stage 2."
+        rows = self.ledger.read(columns=["stage", "model", "iteration", "problem_id", "clean"])
+        rows = rows[rows.stage.str.startswith("2_") & (rows.model != "base")].sort_values("iteration", kind="stable")
+        return rows.groupby("problem_id").clean.last().fillna(False).astype(bool)
+
     def uses(self, *paths: str | os.PathLike) -> None:
         "Note what this step reads, before it does; relative to the run folder where it lies there. Raises `LineageError` for what it, or a later step, made."
         from grpo_lab.teacher import check_lineage
