@@ -96,9 +96,10 @@ class Ahead:
 class CircuitVerifier(Verifier):
     "Builds, checks and compares circuit programs; keeps its workers warm until closed."
     def __init__(self, settings: Settings, cache_dir: str | os.PathLike | None = None):
-        from grpo_lab.layout import LayoutService
-        super().__init__(settings, cache_dir); l = settings.layout; self.rules = l.drc
-        self.service = LayoutService(workers=l.workers or min(8, os.cpu_count() or 1), drc=l.drc, seconds=l.seconds, memory_mb=l.memory_mb,
+        from grpo_lab import layout
+        super().__init__(settings, cache_dir); l = settings.layout
+        self.rules = digest(l.drc, *(f.read_text(encoding="utf-8") for f in sorted(Path(layout.__file__).parent.glob("*.py"))))     # another version of the rules judges anew
+        self.service = layout.LayoutService(workers=l.workers or min(8, os.cpu_count() or 1), drc=l.drc, seconds=l.seconds, memory_mb=l.memory_mb,
                                      strength=settings.sandbox.strength, python=l.python or None)
     def close(self) -> None: self.service.close()
     def key(self, problem: Problem, code: str) -> str: return digest(normalise(code), problem.spec["netlist"], self.rules)
