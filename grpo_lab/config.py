@@ -32,8 +32,8 @@ class Student(Section):
     "The model that learns."
     model: str = Field("HuggingFaceTB/SmolLM2-135M-Instruct", description="hub id or local folder")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="weights in memory; auto: bfloat16 where the hardware multiplies it natively, else float32")
-    load_in_4bit: bool = Field(False, description="4-bit base weights (GPU, bitsandbytes)")
-    load_in_8bit: bool = Field(False, description="8-bit base weights (GPU, bitsandbytes)")
+    load_in_4bit: bool = Field(False, description="4-bit base weights (bitsandbytes; made for GPUs, slow without)")
+    load_in_8bit: bool = Field(False, description="8-bit base weights (bitsandbytes; made for GPUs, slow without)")
     gradient_checkpointing: bool = Field(False, description="recompute activations: less memory, more time")
     lora: Lora = Field(default_factory=Lora)
 

@@ -58,7 +58,7 @@ def supported(model) -> str:
     if getattr(c, "is_causal", None) is False: return "it looks both ways; grpo_lab.denoising samples from it"
     if getattr(c, "sliding_window", None) and getattr(c, "use_sliding_window", c.model_type == "mistral"): return "it attends through a sliding window"
     if (getattr(c, "rope_parameters", None) or {}).get("rope_type", "default") in ("dynamic", "longrope"): return "its rotary embedding changes with length"
-    if c.hidden_act != "silu" or any(hasattr(m, "quant_state") for m in inner.parameters()): return "its weights or activation are unusual"
+    if c.hidden_act != "silu" or not all(p.is_floating_point() for p in inner.parameters()): return "its weights or activation are unusual"
     return ""
 
 # %% ../nbs/11_rollout.ipynb #eb27c8f6

@@ -240,9 +240,7 @@ def check_possible(settings: Settings) -> str:      # a part that this machine l
 def _lacking(settings: Settings) -> str:
     from importlib.util import find_spec
     if settings.grpo.sampler == "vllm" and settings.grpo.vllm_mode == "colocate" and find_spec("vllm") is None: return "grpo.sampler=vllm: vLLM is not installed (pip install vllm, with a GPU); or --set grpo.sampler=auto"
-    if settings.student.load_in_4bit or settings.student.load_in_8bit:
-        from grpo_lab.memory import gpu_memory
-        if find_spec("bitsandbytes") is None or not gpu_memory(): return "student.load_in_4bit and load_in_8bit need a GPU and bitsandbytes (pip install bitsandbytes)"
+    if (settings.student.load_in_4bit or settings.student.load_in_8bit) and find_spec("bitsandbytes") is None: return "student.load_in_4bit and load_in_8bit need bitsandbytes (pip install bitsandbytes)"
     if settings.task == "circuits" and settings.layout.drc == "full":
         from grpo_lab.layout import deck
         if why := deck.missing(): return f"layout.drc=full: {why}. Or use layout.drc=rules, which needs neither"

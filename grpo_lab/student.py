@@ -8,6 +8,7 @@ __all__ = ['SMOLLM2', 'CHATML', 'cache_dir', 'weights_path', 'load_tokenizer', '
 
 # %% ../nbs/08_student.ipynb #d6ce4bfa
 import hashlib, json, os, shutil, subprocess, sys, tempfile, zipfile
+from importlib.util import find_spec
 from pathlib import Path
 from .config import Settings
 from .records import atomic_write
@@ -122,7 +123,7 @@ def load_model(
     from transformers import AutoModelForCausalLM
     s, extra = settings.student, {}; quiet_libraries()
     if s.load_in_4bit or s.load_in_8bit:
-        if not torch.cuda.is_available(): raise ValueError("student.load_in_4bit/load_in_8bit need a CUDA GPU and bitsandbytes: set both to false on this machine")
+        if find_spec("bitsandbytes") is None: raise ValueError("student.load_in_4bit/load_in_8bit need bitsandbytes (pip install bitsandbytes)")
         from transformers import BitsAndBytesConfig
         extra["quantization_config"] = BitsAndBytesConfig(load_in_4bit=s.load_in_4bit, load_in_8bit=s.load_in_8bit, bnb_4bit_compute_dtype=compute_dtype(settings), bnb_4bit_quant_type="nf4")
     model = AutoModelForCausalLM.from_pretrained(path or weights_path(settings), dtype=dtype or compute_dtype(settings), device_map={"": 0} if torch.cuda.is_available() else None, **extra)
