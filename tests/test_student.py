@@ -42,7 +42,7 @@ def test_without_hub_and_registry_the_mend_is_named(registry):
 
 
 @pytest.mark.parametrize("bits", ["load_in_4bit", "load_in_8bit"])
-def test_quantised_weights_learn_and_are_saved_whole(bits, tmp_path):
+def test_quantised_weights_learn_and_are_saved_whole(bits, tmp_path, monkeypatch):
     "The base in 4 (with gradient checkpoints) or 8 bits: both stages train an adapter on it, sampling falls back to `generate`, and merged model and adapter on the whole base are the same."
     pytest.importorskip("bitsandbytes", reason="pip install bitsandbytes")
     import torch
@@ -54,7 +54,7 @@ def test_quantised_weights_learn_and_are_saved_whole(bits, tmp_path):
     from grpo_lab.sft import train_sft
     folder = student.tiny_model(tmp_path / "tiny", hidden_size=64)
     settings = Settings(student={"model": str(folder), "dtype": "float32", "gradient_checkpointing": bits == "load_in_4bit", bits: True}, stage1={"max_steps": 3, "learning_rate": 1e-2, "max_length": 64},
-                        grpo={"max_steps": 2, "prompts_per_step": 2, "num_generations": 4, "micro_batch_size": 8, "learning_rate": 1e-2, "max_completion_length": 8})
+                        grpo={"max_steps": 2, "prompts_per_step": 2, "num_generations": 4, "micro_batch_size": 8, "learning_rate": 3e-2, "max_completion_length": 8})
     whole = Settings(student={"model": str(folder), "dtype": "float32"})
     tokenizer, ids = student.load_tokenizer(settings), torch.arange(3, 20)[None]
     model = student.load_model(settings)
@@ -62,8 +62,10 @@ def test_quantised_weights_learn_and_are_saved_whole(bits, tmp_path):
     rows = [{"prompt": [{"role": "user", "content": f"say {i}"}], "completion": f"{i} it is"} for i in range(8)]
     assert train_sft(settings, settings.stage1, rows, model, tokenizer, tmp_path / "models" / "sft", folder, seed=0)["steps"] == 3
 
+    monkeypatch.setattr("grpo_lab.rewards.extract_code", lambda text, *_: text)  # any text is a program here
+
     class Length:
-        def verify(self, items, progress=None): return [Verdict(status="ok", passed=int(len(c or "") % 2), total=1, drc_errors=len(c or "") % 3, lvs_errors=0) for _, c in items]
+        def verify(self, items, progress=None): return [Verdict(status="ok", passed=int(len(c or "") % 2), total=1, drc_errors=len(c or "") % 3, lvs_errors=0, devices=1, devices_expected=1) for _, c in items]
     problems = [Problem(id=str(i), task="circuits", family="f", prompt=f"say {i}", entry_point="component", reference="", spec={}) for i in range(2)]
     model = student.load_model(settings, tmp_path / "models" / "sft" / "merged")
     got = grpo.train_grpo(settings, problems, model, tokenizer, tmp_path / "models" / "grpo", tmp_path / "models" / "sft" / "merged", Length(), Ledger(tmp_path / "ledger", "r"), lambda p: [{"role": "user", "content": p.prompt}])
