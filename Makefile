@@ -57,6 +57,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.made-user: settings.ini setup.py constraints.txt | $(BIN)/python
+	@echo "installing torch, transformers and the rest into $(VENV): some minutes the first time, nothing later"
 	$(BIN)/python -m pip install -q -c constraints.txt -e .
 	$(BIN)/python -m pip check
 	@touch $@
