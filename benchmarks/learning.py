@@ -3,8 +3,10 @@
     python benchmarks/learning.py                       # 3 seeds of the laptop profile (about 45 minutes on 2 cores)
     python benchmarks/learning.py --seeds 0 --profile smoke --out /dev/null
     python benchmarks/learning.py --reuse               # read runs that are there already, train nothing that is done
+    python benchmarks/learning.py --reuse --samples 2   # and sample two answers a held-out problem, too
 
-Each seed is an ordinary `grpo-lab run` in a process of its own; every figure is read from its ledger and manifest.
+Each seed is an ordinary `grpo-lab run` in a process of its own; every figure is read from its ledger and manifest. The run itself evaluates greedily, one answer a problem. What GRPO improves is the reward of what it
+*samples*, at temperature 1: with --samples, `grpo-lab eval` measures that for the last model of stage 2 and for stage 3.
 Writes benchmarks/results/learning.json.
 """
 import argparse
@@ -15,6 +17,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+import numpy as np
+from measure import over_seeds, show_differences
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -57,7 +62,17 @@ def one(profile: str, seed: int, sets: list[str], reuse: bool, shared: bool) -> 
     steps = {k: {**numbers(s), "seconds": s.get("seconds")} for k, s in manifest["steps"].items()}      # of the whole step; the training's own beside it
     return {"seed": seed, "run_id": run_id, **json.loads(measured.read_text()), "settings": manifest["settings"], "git_commit": manifest.get("git_commit"), "machine": manifest.get("machine"), "versions": manifest.get("versions"),
             "table": json.loads(table.to_json(orient="table", index=True))["data"], "by_kind": json.loads(evaluate.table_by_kind(df).to_json(orient="table"))["data"],
+            "solved": {m: {k: round(float(v), 3) for k, v in rows.droplevel(0).items()} for m, rows in evaluate.per_problem(evaluate.heldout(df)).clean.groupby(level=0)},
             "stage3_against_stage2": evaluate.paired(df, last[-1], "3_grpo") if last else None, "steps": steps, "headline": evaluate.headline(df)}
+
+
+def sampled(folder: Path, step: str, samples: int, profile: str, sets: list[str]) -> dict:
+    "pass@1 of a step's model on the held-out problems from sampled answers, with its interval; kept in the run folder."
+    file = folder / f"sampled-{step}.json"
+    if not file.exists() or json.loads(file.read_text())["evaluate"]["num_samples"] != samples:
+        more = [x for s in [*sets, "evaluate.temperature=1.0", f"evaluate.num_samples={samples}"] for x in ("--set", s)]
+        subprocess.run([sys.executable, "-m", "grpo_lab.cli", "eval", "--model", str(folder / "models" / step / "merged"), "--profile", profile, "--task", "circuits", "--out", str(file), *more], cwd=ROOT, check=True)
+    return next(iter(json.loads(file.read_text())["models"].values()))["pass@1"]
 
 
 def shares(result: dict) -> dict[str, float]:
@@ -73,10 +88,14 @@ def main(argv=None):
     parser.add_argument("--profile", default="laptop")
     parser.add_argument("--set", action="append", default=[], dest="sets", metavar="NAME=VALUE")
     parser.add_argument("--reuse", action="store_true", help="continue or read runs of the same name instead of refusing them")
+    parser.add_argument("--samples", type=int, default=0, help="also sample so many answers a held-out problem, before and after stage 3")
     parser.add_argument("--shared", action="store_true", help="note in the results that other work ran at the same time: times are then upper bounds")
     parser.add_argument("--out", default=str(ROOT / "benchmarks" / "results" / "learning.json"))
     args = parser.parse_args(argv)
     results = [one(args.profile, seed, args.sets, args.reuse, args.shared) for seed in args.seeds]
+    for r in results if args.samples else []:
+        last = [k for k in r["steps"] if k.startswith("2_")][-1]
+        r["sampled"] = {step: sampled(ROOT / "outputs" / r["run_id"], step, args.samples, args.profile, args.sets) for step in (last, "3_grpo")}
     steps = list(shares(results[0]))
     summary = {}
     print(f"\n{'held-out, clean in DRC and LVS':32}" + "".join(f"  seed {r['seed']}" for r in results) + "    mean  spread (sd)")
@@ -85,6 +104,17 @@ def main(argv=None):
         known = [v for v in values if v is not None]
         summary[step] = {"values": values, "mean": statistics.mean(known), "sd": statistics.stdev(known) if len(known) > 1 else None}
         print(f"{step:32}" + "".join(f"  {v:6.3f}" if v is not None else "       -" for v in values) + f"  {summary[step]['mean']:6.3f}" + (f"  {summary[step]['sd']:6.3f}" if summary[step]["sd"] is not None else ""))
+    if args.samples:
+        print(f"\n{'the same, sampled at temperature 1':32}")
+        for step in results[0]["sampled"]:
+            values = [r["sampled"][step]["value"] for r in results]
+            summary[f"{step}, sampled"] = {"values": values, "mean": statistics.mean(values), "sd": statistics.stdev(values) if len(values) > 1 else None}
+            print(f"{step:32}" + "".join(f"  {v:6.3f}" for v in values) + f"  {statistics.mean(values):6.3f}")
+    names, later = sorted(next(iter(results[0]["solved"].values()))), [m for m in steps if m.startswith(("2_", "3_"))]
+    rate = {m: np.array([[r["solved"][m][n] for n in names] for r in results]) for m in steps}
+    spans, differences = over_seeds(rate, tuple(zip(later[1:], later)))
+    print("\nover problems and seeds together, 95 %: " + ", ".join(f"{m} {low:.3f} to {high:.3f}" for m, (low, high) in spans.items()))
+    show_differences(differences)
     print(f"\n{'seconds':32}" + "".join(f"  seed {r['seed']}" for r in results))
     for step in results[0]["steps"]:
         print(f"{step:32}" + "".join(f"  {(r['steps'][step]['seconds'] or 0):6.0f}" for r in results))
@@ -93,7 +123,7 @@ def main(argv=None):
     peak, whole = (max((r.get(k) or 0) for r in results) for k in ("largest_process_gib", "peak_gib"))
     print(f"\npeak memory of the largest process: {peak:.2f} GiB; of all processes together: {whole:.2f} GiB")
     if args.out != "/dev/null":
-        out = {"command": "python benchmarks/learning.py " + " ".join(argv or sys.argv[1:]), "machine_was_shared": any(r["machine_was_shared"] for r in results), "largest_process_gib": peak, "peak_gib": whole, "summary": summary, "runs": results}
+        out = {"command": "python benchmarks/learning.py " + " ".join(argv or sys.argv[1:]), "machine_was_shared": any(r["machine_was_shared"] for r in results), "largest_process_gib": peak, "peak_gib": whole, "summary": summary, "intervals": spans, "differences": differences, "runs": results}
         Path(args.out).write_text(json.dumps(out, indent=1, default=str) + "\n")
         print(f"written to {Path(args.out).name}")
 
