@@ -1,4 +1,4 @@
-"""The sample of `drc_agreement.py`: some 200 layout programs, clean and dirty, each with its intended circuit.
+"""The sample of `drc_agreement.py`: some 180 layout programs, clean and dirty, each with its intended circuit.
 
 A sample is (name, program, intended). `intended` is a SPICE netlist, or the program whose own netlist the layout is
 compared with (the same program where it is right, the right one where it is broken), or None where there is no circuit.

@@ -1,6 +1,6 @@
 """How much of what a server can give the teacher's client gets out of it, against a plain client and a bare semaphore.
 
-    python benchmarks/teacher.py                 about a minute on a quiet machine
+    python benchmarks/teacher.py                 three or four minutes on a quiet machine
     python benchmarks/teacher.py --requests 160  a quick look
 
 The server is a process of its own with fixed slots, as a model server has: each request takes a time drawn once from its own text (log-normal, the same for

@@ -21,7 +21,7 @@ EPILOG = """exit codes: 0 worked (verify: clean) · 1 failed (verify: not clean)
 
 first steps:
   grpo-lab check                                   what this machine has
-  grpo-lab run --profile smoke                     two minutes: does everything work?
+  grpo-lab run --profile smoke                     some minutes: does everything work?
   grpo-lab run --profile laptop --run-id demo      the real thing, small; then open outputs/demo/report.html
   grpo-lab lab                                     the notebooks
 """
@@ -486,10 +486,10 @@ def build_parser() -> argparse.ArgumentParser:
         return p
 
     def with_settings(p, profile="laptop"):
-        p.add_argument("--profile", default=profile, metavar="NAME", help=f"laptop, smoke, gpu-7b; code problems: code, code-smoke, code-gpu (default: {profile})")
+        p.add_argument("--profile", default=profile, metavar="NAME", help=f"laptop, smoke, gpu-7b; code problems: code, code-smoke, code-gpu; also diffusion, workflows and their -smoke (default: {profile})")
         p.add_argument("--file", metavar="JSON", help="JSON document with any of the settings, laid over the profile")
         p.add_argument("--set", action="append", metavar="NAME=VALUE", help="one setting, for example grpo.num_generations=8; may be repeated")
-        p.add_argument("--task", metavar="NAME", help="circuits, starter, humaneval or mbpp (default: circuits)")
+        p.add_argument("--task", metavar="NAME", help="circuits, starter, oneliners, humaneval or mbpp (default: circuits)")
 
     def with_json(p):
         p.add_argument("--json", action="store_true", help="print the answer as JSON")
