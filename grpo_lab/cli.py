@@ -62,7 +62,11 @@ def settings_of(args):
     sets = ([f"task={args.task}"] if getattr(args, "task", None) else []) + (args.set or [])
     settings = load_settings(args.profile, args.file, sets)
     full = lambda path: str(Path(path).expanduser().resolve()) if path and path != "none" else path  # a resume may come from another folder
-    settings.prompts, settings.grpo.results = full(settings.prompts), full(settings.grpo.results)
+    settings.prompts, settings.grpo.results, settings.data, settings.layout.python, settings.dual.traces = map(full, (settings.prompts, settings.grpo.results, settings.data, settings.layout.python, settings.dual.traces))
+    if Path(settings.student.model).expanduser().is_dir():
+        settings.student.model = full(settings.student.model)
+    if Path(settings.stage1.corpus).expanduser().is_dir():
+        settings.stage1.corpus = full(settings.stage1.corpus)
     return settings
 
 
@@ -255,7 +259,14 @@ def cmd_eval(args) -> int:
         say("say what to evaluate: a run (grpo-lab eval RUN), or a model (grpo-lab eval --model FOLDER --task starter)")
         return USAGE
     if args.model:
-        return eval_model(args)
+        try:
+            return eval_model(args)
+        except ValueError as e:
+            say(f"grpo-lab: {e}")
+            return USAGE
+    if args.set or args.file or args.task or args.out:
+        say("the settings of a run are fixed: leave out --set, --file, --task and --out, or evaluate a model of it with them (grpo-lab eval --model outputs/RUN/models/STEP/merged ...)")
+        return USAGE
     from .runs import execute_run, find_run, redo
     run = find_run(args.run, args.outputs)
     if args.again or run.steps["4_evaluate"]["state"] != "done":

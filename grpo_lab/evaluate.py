@@ -55,14 +55,14 @@ def bootstrap(
 
 # %% ../nbs/21_evaluate.ipynb #30ad158b
 def interval(values: Iterable[float], confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
-    "Interval of a mean over problems: Wilson where every problem is right or wrong, bootstrap where problems have shares."
+    "Interval of a mean over problems: Wilson where every problem is right or wrong (or all are alike, which a bootstrap would take for certainty), bootstrap where problems have shares."
     v = [float(x) for x in values]
-    return wilson(sum(v), len(v), confidence) if all(x in (0.0, 1.0) for x in v) else bootstrap(v, confidence, seed=seed)
+    return wilson(sum(v), len(v), confidence) if all(x in (0.0, 1.0) for x in v) or len(set(v)) == 1 else bootstrap(v, confidence, seed=seed)
 
 # %% ../nbs/21_evaluate.ipynb #d778d305
 def step_order(names: Iterable[str]) -> list[str]:
-    "Names of steps without repetition: base first, then by their numbers."
-    key = lambda s: (s != "base", [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", s)] if s[:1].isdigit() else ["~", s])
+    "Names of steps without repetition: base first, then what it is compared with (best of n), then by their numbers."
+    key = lambda s: (0 if s == "base" else 1 if s.startswith("best of ") else 2, [int(x) if x.isdigit() else x for x in re.split(r"(\d+)", s)] if s[:1].isdigit() else ["~", s])
     found = {str(n) for n in names if isinstance(n, str) and n}
     return sorted(found, key=lambda s: (key(s)[0], [(isinstance(x, str), x) for x in key(s)[1]]))
 
@@ -396,7 +396,7 @@ def percent(share: float) -> str:
 
 def _so_far(df) -> str:
     "What can be said before the held-out problems were judged: the training problems of stage 2."
-    stage = _column(df, "stage").astype("string").fillna(""); p = per_problem(df[stage.str.startswith("2_").astype(bool)])
+    stage = _column(df, "stage").astype("string").fillna(""); p = per_problem(df[stage.str.startswith("2_self_improve").astype(bool)])
     steps = step_order(p.index.get_level_values(0))
     if not steps: return "No held-out results yet."
     a, b = (percent(p.loc[s]["clean"].mean()) for s in (steps[0], steps[-1]))

@@ -165,7 +165,7 @@ def read_jsonl(
     "Read JSON lines. Raises `FileNotFoundError`, or `ValueError` naming file, line and what is wrong with it."
     path, rows = Path(path), []
     if not path.exists(): raise FileNotFoundError(f"{path}: no such file")
-    for n, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for n, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         if not line.strip(): continue
         try: rows.append(schema.model_validate_json(line) if schema else json.loads(line))
         except json.JSONDecodeError as e: raise ValueError(f"{path}, line {n}: not valid JSON ({e.msg}); mend or delete the line") from None

@@ -106,6 +106,7 @@ def cell(value: Any, share: bool = False) -> str:
     if isinstance(value, str): return value
     try: number = float(value)
     except (TypeError, ValueError): return str(value)
+    if not math.isfinite(number): return str(number)
     if share: return percent(number)
     return f"{number:,.0f}" if number == int(number) and abs(number) < 1e15 else plots._num(number)
 

@@ -226,6 +226,7 @@ def check_possible(settings: Settings) -> str:      # a part that this machine l
     model, python = settings.student.model, settings.layout.python
     try:
         if settings.system != "workflow_search": check_grpo(settings.grpo)      # that one samples no groups
+        if settings.system == "diffusion" and settings.grpo.save_steps: raise ValueError("grpo.save_steps: system C keeps no reference in a checkpoint and cannot go on from one; set it to 0")
         try: task_rewards(settings, [], object())      # nothing is judged here
         except ValueError as e: raise ValueError(f"grpo.rewards, grpo.reward_weights: {e}") from None
         if settings.system == "self_improve" and settings.stage1.corpus != "glayout":
@@ -448,8 +449,8 @@ def open_step(
     ids = list(run.steps); by_hand = not os.environ.get("GRPO_LAB_ENGINE")
     if step_id not in ids: raise RunError(f"run '{run.id}' has no step '{step_id}'; its steps: {', '.join(ids)}")
     if by_hand: run_lock_open(run)
-    for later in ids[ids.index(step_id):]:
-        if run.steps[later]["state"] == "done": run.update(later, state="pending")   # they were made from what is now redone
+    for later in ids[ids.index(step_id):]:                                          # they were made from what is now redone
+        if run.steps[later]["state"] == "done" or later != step_id and run.steps[later]["state"] != "pending": run.update(later, state="pending")
     cut_off = run.steps[step_id]["state"] in ("running", "failed")
     clear_step(run, step_id, checkpoint_step(run, step_id) if cut_off else 0)
     if not cut_off: shutil.rmtree(run.dir / "searches" / step_id, ignore_errors=True)      # a search that was cut off goes on

@@ -204,7 +204,7 @@ def _rows(file: Path, fields: tuple[str, ...]) -> list[dict]:
     if text.lstrip().startswith("["): rows = json.loads(text)
     else:
         rows = []
-        for n, line in enumerate(text.splitlines(), 1):
+        for n, line in enumerate(text.split("\n"), 1):
             try: rows += [json.loads(line)] if line.strip() else []
             except json.JSONDecodeError as e: raise ValueError(f"{file}, line {n}: not valid JSON ({e.msg}); mend or delete the line") from None
     for n, r in enumerate(rows, 1):

@@ -20,7 +20,7 @@ class VerdictCache:
     def __init__(self, file: str | os.PathLike | None = None):
         self.file, self.known, self.lock = Path(file) if file else None, {}, threading.Lock()
         if self.file and self.file.exists():
-            for line in self.file.read_text(encoding="utf-8").splitlines():
+            for line in self.file.read_text(encoding="utf-8").split("\n"):
                 try: row = json.loads(line); self.known[row["key"]] = Verdict.model_validate(row["verdict"])
                 except ValueError: continue            # a line cut off by a kill
 

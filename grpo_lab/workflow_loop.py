@@ -152,6 +152,7 @@ def train_policy(
     sizes = {g: sum(r.group_id == g for r in rows) for g in {r.group_id for r in rows}}
     trained, kept = split_groups([r for r in rows if sizes[r.group_id] > 1]); most = settings.grpo.max_completion_length
     look = lambda: {f"{part}/{k}": v for part, some in (("trained", trained), ("heldout", kept)) for k, v in preference(model, tokenizer, some, most).items()}
+    if not trained: raise ValueError(f"the search left no two workflows of a problem to compare ({len(rows)} trajectories): more search.rounds or search.max_calls, or a larger search.group_size")
     before = look(); got = train_trajectories(settings, trained, model, tokenizer, out, source, seed=seed, **more); after = look()
     return {**got, "before": before, "after": after}
 

@@ -71,6 +71,10 @@ def test_settings_are_listed(capsys):
     (["run", "--run-id", "../up", "--profile", "smoke"], "run id '../up'"),
     (["resume", "nothing-of-that-name"], "there is no run"),
     (["verify", "no-such.py", "--problem", "x"], "no file no-such.py"),
+    (["eval", "--model", "./no-such-model", "--task", "starter"], "student.model=./no-such-model: "),
+    (["eval", "demo", "--set", "evaluate.num_samples=4"], "the settings of a run are fixed"),
+    (["run", "--set", "grpo.max_steps=0"], "0 steps train nothing; -1: by epochs"),
+    (["run", "--set", "search.group_size=1"], "nothing to be compared with"),
 ])
 def test_mistakes_end_with_code_2_and_name_themselves(argv, words, capsys):
     assert cli.main(argv) == 2
