@@ -15,7 +15,7 @@ import torch
 from .config import GRPO, Settings
 from .estimators import ESTIMATORS, draw_masks, estimate_logps
 from .ledger import Ledger, ledger_row
-from .records import Problem
+from .records import Problem, atomic_write
 
 # %% ../nbs/33_coupled.ipynb #42bdb451
 def rollout_masks(
@@ -169,8 +169,24 @@ def adapter_sync(every: int, alpha: float):
             for mine, theirs in _pairs_of_adapters(getattr(model, "module", model)): mine.data.lerp_(theirs.data, alpha)
     return Sync()
 
+# %% ../nbs/33_coupled.ipynb #33c0f001
+class _Resume:
+    "Part of the trainer: a checkpoint also keeps what was counted, and a reference that moves."
+    def _save_checkpoint(self, model, trial):
+        folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
+        if self.args.should_save: atomic_write(folder / "coupled.json", json.dumps({"tokens": self.tokens}))
+        if self.args.should_save and self.args.sync_ref_model and self.ref_model is not None: torch.save(self.accelerator.unwrap_model(self.ref_model).state_dict(), folder / "reference.pt")
+        super()._save_checkpoint(model, trial)
+
+    def _load_optimizer_and_scheduler(self, checkpoint):
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if not checkpoint: return
+        self._step, folder = self.state.global_step * self.args.gradient_accumulation_steps, Path(checkpoint)
+        if (folder / "coupled.json").exists(): self.tokens = Counter(json.loads((folder / "coupled.json").read_text())["tokens"])
+        if (folder / "reference.pt").exists(): self.accelerator.unwrap_model(self.ref_model).load_state_dict(torch.load(folder / "reference.pt", weights_only=True))
+
 # %% ../nbs/33_coupled.ipynb #24a1dc5c
-class Coupled(_Scores, _Rollouts):
+class Coupled(_Scores, _Rollouts, _Resume):
     "What is added to `trl.GRPOTrainer`; see `coupled_grpo_trainer`. Raises `ValueError` for settings that cannot work."
     def __init__(self, model, reward_funcs=None, args=None, *more,
         estimator: str = "coupled", random_masking: bool = True, mask_ratio: tuple[float, float] = (0.2, 0.8), p_mask_prompt: float = 0.0,
@@ -205,10 +221,6 @@ class Coupled(_Scores, _Rollouts):
             _add_reference_adapter(self.model)
             self.add_callback(adapter_sync(self.args.ref_model_sync_steps, self.args.ref_model_mixup_alpha))
         elif sync: self.add_callback(SyncRefModelCallback(ref_model=self.ref_model, accelerator=self.accelerator))
-
-    def _load_optimizer_and_scheduler(self, checkpoint):
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint: self._step = self.state.global_step * self.args.gradient_accumulation_steps
 
 def coupled_grpo_trainer() -> type:
     "`CoupledGRPOTrainer`: TRL's trainer for masked-diffusion models, with the lab's timing and ledger (made on use: importing TRL takes seconds)."
@@ -250,6 +262,7 @@ def train_coupled(
     from grpo_lab.dual import stop_at, work
     from grpo_lab.grpo import ledger_writer, plan_problems
     from grpo_lab.logprobs import keep_freed_memory
+    from grpo_lab.records import last_checkpoint
     from grpo_lab.rewards import task_rewards
     from grpo_lab.sft import keep_log, progress_callback, without_printer
     from grpo_lab.student import lora_config
@@ -264,7 +277,7 @@ def train_coupled(
         peft_config=lora_config(settings) if settings.diffusion.lora else None, sampler="generate", sample_seed=seed, mask_seed=seed,
         on_batch=ledger_writer(ledger, stage, rewards, cfg.num_generations), callbacks=[progress_callback(stage), *stop, *callbacks], **trainer_settings(settings, model))
     for c in stop: c.trainer = trainer
-    without_printer(trainer).train(); model.eval(); main = trainer.is_world_process_zero()
+    without_printer(trainer).train(resume_from_checkpoint=last_checkpoint(args.output_dir)); model.eval(); main = trainer.is_world_process_zero()
     if log and main: keep_log(log, trainer.state.log_history)
     curve, done = [h for h in trainer.state.log_history if "reward" in h], trainer.state.global_step
     if main: save_coupled(trainer, tokenizer, out, source)

@@ -226,7 +226,6 @@ def check_possible(settings: Settings) -> str:      # a part that this machine l
     model, python = settings.student.model, settings.layout.python
     try:
         if settings.system != "workflow_search": check_grpo(settings.grpo)      # that one samples no groups
-        if settings.system == "diffusion" and settings.grpo.save_steps: raise ValueError("grpo.save_steps: system C keeps no reference in a checkpoint and cannot go on from one; set it to 0")
         try: task_rewards(settings, [], object())      # nothing is judged here
         except ValueError as e: raise ValueError(f"grpo.rewards, grpo.reward_weights: {e}") from None
         if settings.system == "self_improve" and settings.stage1.corpus != "glayout":

@@ -290,6 +290,35 @@ def test_with_lora_the_reference_is_the_adapter_switched_off_or_a_second_one(mak
     assert synced[:3] == pytest.approx(kl[:3], rel=0.1, abs=1e-7), "until the first sync both references are the same"
 
 
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("sync", [False, True])
+def test_resumed_training_ends_where_an_unbroken_one_does(tok, tmp_path, lora, sync):
+    from peft import LoraConfig
+    from transformers import TrainerCallback
+
+    class Stop(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            control.should_training_stop = state.global_step == 3  # one step further than the checkpoint
+
+    def begin(out, **more):
+        moving = {"sync_ref_model": True, "ref_model_sync_steps": 2, "ref_model_mixup_alpha": 0.5} if sync else {}
+        torch.manual_seed(0)
+        return trainer(tok, tmp_path / out, (parity,), {"beta": 0.05, "learning_rate": 1e-2, "save_steps": 2, **moving, **more}, steps=6, **({"peft_config": LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM")} if lora else {}))
+    whole = begin("whole")
+    whole.train()
+    cut = begin("cut")
+    cut.add_callback(Stop())
+    cut.train()
+    assert {p.name for p in (tmp_path / "cut").glob("checkpoint-*")} >= {"checkpoint-2"} and (tmp_path / "cut" / "checkpoint-2" / "reference.pt").exists() == (sync and not lora)
+    again = begin("cut")
+    again.train(resume_from_checkpoint=str(tmp_path / "cut" / "checkpoint-2"))
+    assert torch.allclose(weights(again), weights(whole), atol=1e-6) and again.tokens == whole.tokens
+    everything = lambda t: torch.cat([p.detach().flatten() for p in (t.ref_model or t.model).parameters()])
+    assert torch.allclose(everything(again), everything(whole), atol=1e-6), "the reference"
+    kl = lambda t: [h["kl"] for h in t.state.log_history if "kl" in h]
+    assert kl(again) == pytest.approx(kl(whole), abs=1e-6)
+
+
 @pytest.mark.parametrize("how, words", [({"estimator": "x"}, "choose coupled"), ({"mask_ratio": (0.1, 0.5)}, "symmetric"), ({"baseline": "median"}, "leave_one_out"),
                                         ({"args": {"sync_ref_model": True}}, "beta above 0"), ({"args": {"entropy_coef": 0.1}}, "entropy_coef")])
 def test_settings_that_cannot_work_are_refused_at_once(make, how, words):
