@@ -121,24 +121,6 @@ def test_a_run_killed_four_times_ends_like_an_unbroken_one(made, unbroken, tmp_p
     assert not [p for p in folder.rglob("*.tmp")] and not list((folder / "models").glob(".saving*"))
 
 
-def test_a_run_killed_in_grpo_and_in_the_evaluation_ends_like_an_unbroken_one(made, unbroken, tmp_path):
-    folder = tmp_path / RUN
-    shutil.copytree(unbroken.dir, folder)
-    from grpo_lab.runs import redo
-    redo(Run(folder), "3_grpo")
-    kept = Run(folder).steps["2_self_improve_2"]
-    begun = time.time_ns()
-    fresh = lambda part: any(p.stat().st_mtime_ns > begun for p in (folder / "ledger").glob(part))
-
-    kill_when(start(made, tmp_path), lambda: fresh("3_grpo--step-000001*.parquet"), "the first update")
-    assert Run(folder).steps["3_grpo"]["state"] == "running" and not fresh("3_grpo--step-000002*.parquet")
-    kill_when(start(made, tmp_path), lambda: fresh("4_evaluate--*.parquet"), "the evaluation")
-    assert Run(folder).steps["4_evaluate"]["state"] == "running"
-    run, _ = whole(made, tmp_path)
-    assert run.steps["2_self_improve_2"] == kept and run.steps["3_grpo"]["attempts"] == unbroken.steps["3_grpo"]["attempts"] + 2
-    same(run, unbroken)
-
-
 HALF_A_CHECKPOINT = '''
 import builtins, os, time
 real = builtins.open
@@ -151,7 +133,7 @@ builtins.open = open
 '''
 
 
-def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(made, unbroken, tmp_path):
+def test_a_run_killed_in_grpo_in_a_checkpoint_and_in_the_evaluation_ends_like_an_unbroken_one(made, unbroken, tmp_path):
     from grpo_lab.runs import checkpoint_step, redo
     folder = tmp_path / RUN
     shutil.copytree(unbroken.dir, folder)
@@ -159,15 +141,27 @@ def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(m
     manifest["settings"]["grpo"]["save_steps"] = 1
     (folder / "run.json").write_text(json.dumps(manifest))
     redo(Run(folder), "3_grpo")
+    kept = Run(folder).steps["2_self_improve_2"]
+    begun = time.time_ns()
+    fresh = lambda part: any(p.stat().st_mtime_ns > begun for p in (folder / "ledger").glob(part))
+    go = lambda **kw: start(made, tmp_path, "grpo.save_steps=1", **kw)
+
+    kill_when(go(), lambda: fresh("3_grpo--step-000001*.parquet"), "the first update")
+    assert Run(folder).steps["3_grpo"]["state"] == "running" and not fresh("3_grpo--step-000002*.parquet")
+
     (tmp_path / "hook").mkdir()
     (tmp_path / "hook" / "sitecustomize.py").write_text(HALF_A_CHECKPOINT)
     half = folder / "models" / ".3_grpo-trainer" / "checkpoint-2" / "trainer_state.json"
-    kill_when(start(made, tmp_path, "grpo.save_steps=1", env={"PYTHONPATH": str(tmp_path / "hook")}), lambda: text(half), "the second checkpoint")
+    kill_when(go(env={"PYTHONPATH": str(tmp_path / "hook")}), lambda: text(half), "the second checkpoint")
     assert text(half) == '{"epoch": ' and checkpoint_step(Run(folder), "3_grpo") == 1
     first = folder / "ledger" / "3_grpo--step-000001.parquet"
     written = first.stat().st_mtime_ns
+
+    kill_when(go(), lambda: fresh("4_evaluate--*.parquet"), "the evaluation")
+    assert Run(folder).steps["4_evaluate"]["state"] == "running"
     run, _ = whole(made, tmp_path, "grpo.save_steps=1")
-    assert first.stat().st_mtime_ns == written, "the first step is not done again"
+    assert first.stat().st_mtime_ns == written, "the first step was in a checkpoint and is not done again"
+    assert run.steps["2_self_improve_2"] == kept and run.steps["3_grpo"]["attempts"] == unbroken.steps["3_grpo"]["attempts"] + 3
     same(run, unbroken)
 
 
