@@ -344,7 +344,7 @@ PROFILES = {
     "laptop": {
         "stage1": {"max_tokens": 8000, "learning_rate": 5e-4, "per_device_train_batch_size": 2},
         "stage2": {"iterations": 3, "problems": 200, "base_problems": 24, "last_problems": 64, "num_train_epochs": 2.5, "learning_rate": 1e-3, "per_device_train_batch_size": 4},
-        "grpo": {"max_steps": 14, "prompts_per_step": 6, "num_generations": 8, "micro_batch_size": 16, "learning_rate": 5e-4, "lr_scheduler_type": "linear", "curriculum": "unsolved", "w_teacher": 1.0, "w_self": 0.2, "repair_problems": 32},
+        "grpo": {"max_steps": 14, "prompts_per_step": 6, "num_generations": 8, "micro_batch_size": 8, "learning_rate": 5e-4, "lr_scheduler_type": "linear", "curriculum": "unsolved", "w_teacher": 1.0, "w_self": 0.2, "repair_problems": 32},
         "dual": {"teacher_rows": 8, "self_rows": 4}},
     "smoke": {
         "stage1": {"max_tokens": 2000, "max_steps": 2, "per_device_train_batch_size": 4, "max_length": 128},

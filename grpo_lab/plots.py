@@ -659,7 +659,7 @@ def plot_layouts(items: list[dict], dark: bool = False):
         fig = _figure(max(5.2, 2.7 * cols), 2.75 * rows)
         if not items: _nothing(fig.add_subplot(), "No layouts to show yet.")
         for part, it in zip(fig.subfigures(rows, 1, squeeze=False).flat if items else (), items):
-            part.suptitle("\n".join(textwrap.wrap(str(it.get("title", "")), 15 * max(3, cols) * 2)), x=.01, ha="left", fontsize=10, fontweight="bold")
+            title = textwrap.wrap(str(it.get("title", "")), 15 * max(3, cols) * 2); part.suptitle("\n".join(title) + "\n" * (len(title) > 1), x=.01, ha="left", fontsize=10, fontweight="bold")
             for ax, c in zip(part.subplots(1, cols, squeeze=False).flat, it.get("columns", [])): _layout(ax, c)
     return fig
 
