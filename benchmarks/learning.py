@@ -1,6 +1,6 @@
 """Does the student learn? The main job, whole, several seeds: held-out shares by step, wall time by stage, tokens.
 
-    python benchmarks/learning.py                       # 3 seeds of the laptop profile (about 45 minutes on 2 cores)
+    python benchmarks/learning.py                       # 3 seeds of the laptop profile (an hour or more on 2 cores)
     python benchmarks/learning.py --seeds 0 --profile smoke --out /dev/null
     python benchmarks/learning.py --reuse               # read runs that are there already, train nothing that is done
     python benchmarks/learning.py --reuse --samples 2   # and sample two answers a held-out problem, too
@@ -72,7 +72,8 @@ def sampled(folder: Path, step: str, samples: int, profile: str, sets: list[str]
     if not file.exists() or json.loads(file.read_text())["evaluate"]["num_samples"] != samples:
         more = [x for s in [*sets, "evaluate.temperature=1.0", f"evaluate.num_samples={samples}"] for x in ("--set", s)]
         subprocess.run([sys.executable, "-m", "grpo_lab.cli", "eval", "--model", str(folder / "models" / step / "merged"), "--profile", profile, "--task", "circuits", "--out", str(file), *more], cwd=ROOT, check=True)
-    return next(iter(json.loads(file.read_text())["models"].values()))["pass@1"]
+    found = next(iter(json.loads(file.read_text())["models"].values()))
+    return {**found["pass@1"], "solved": {k: t["pass@1"] for k, t in found["tasks"].items()}}
 
 
 def shares(result: dict) -> dict[str, float]:
@@ -104,17 +105,20 @@ def main(argv=None):
         known = [v for v in values if v is not None]
         summary[step] = {"values": values, "mean": statistics.mean(known), "sd": statistics.stdev(known) if len(known) > 1 else None}
         print(f"{step:32}" + "".join(f"  {v:6.3f}" if v is not None else "       -" for v in values) + f"  {summary[step]['mean']:6.3f}" + (f"  {summary[step]['sd']:6.3f}" if summary[step]["sd"] is not None else ""))
-    if args.samples:
-        print(f"\n{'the same, sampled at temperature 1':32}")
-        for step in results[0]["sampled"]:
-            values = [r["sampled"][step]["value"] for r in results]
-            summary[f"{step}, sampled"] = {"values": values, "mean": statistics.mean(values), "sd": statistics.stdev(values) if len(values) > 1 else None}
-            print(f"{step:32}" + "".join(f"  {v:6.3f}" for v in values) + f"  {statistics.mean(values):6.3f}")
     names, later = sorted(next(iter(results[0]["solved"].values()))), [m for m in steps if m.startswith(("2_", "3_"))]
     rate = {m: np.array([[r["solved"][m][n] for n in names] for r in results]) for m in steps}
     spans, differences = over_seeds(rate, tuple(zip(later[1:], later)))
     print("\nover problems and seeds together, 95 %: " + ", ".join(f"{m} {low:.3f} to {high:.3f}" for m, (low, high) in spans.items()))
     show_differences(differences)
+    if args.samples:
+        print(f"\n{'the same, sampled at temperature 1':36}" + "".join(f"  seed {r['seed']}" for r in results) + "    mean")
+        rate = {f"{m}, sampled": np.array([[r["sampled"][m]["solved"][n] for n in names] for r in results]) for m in results[0]["sampled"]}
+        for m, shares_ in rate.items():
+            summary[m] = {"values": shares_.mean(1).tolist(), "mean": float(shares_.mean())}
+            print(f"{m:36}" + "".join(f"  {v:6.3f}" for v in shares_.mean(1)) + f"  {shares_.mean():6.3f}")
+        more, moved = over_seeds(rate, (tuple(rate)[::-1],))
+        show_differences(moved)
+        spans, differences = {**spans, **more}, {**differences, **moved}
     print(f"\n{'seconds':32}" + "".join(f"  seed {r['seed']}" for r in results))
     for step in results[0]["steps"]:
         print(f"{step:32}" + "".join(f"  {(r['steps'][step]['seconds'] or 0):6.0f}" for r in results))
