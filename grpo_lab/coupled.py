@@ -15,7 +15,8 @@ import torch
 from .config import GRPO, Settings
 from .estimators import ESTIMATORS, draw_masks, estimate_logps
 from .ledger import Ledger, ledger_row
-from .records import Problem, atomic_write
+from .records import Problem
+from .sft import MoreInCheckpoints
 
 # %% ../nbs/33_coupled.ipynb #42bdb451
 def rollout_masks(
@@ -170,20 +171,17 @@ def adapter_sync(every: int, alpha: float):
     return Sync()
 
 # %% ../nbs/33_coupled.ipynb #33c0f001
-class _Resume:
-    "Part of the trainer: a checkpoint also keeps what was counted, and a reference that moves."
+class _Resume(MoreInCheckpoints):
+    "Part of the trainer: a reference that moves is in the checkpoints."
     def _save_checkpoint(self, model, trial):
         folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-        if self.args.should_save: atomic_write(folder / "coupled.json", json.dumps({"tokens": self.tokens}))
-        if self.args.should_save and self.args.sync_ref_model and self.ref_model is not None: torch.save(self.accelerator.unwrap_model(self.ref_model).state_dict(), folder / "reference.pt")
+        if self.args.should_save and self.args.sync_ref_model and self.ref_model is not None:
+            folder.mkdir(parents=True, exist_ok=True); torch.save(self.accelerator.unwrap_model(self.ref_model).state_dict(), folder / "reference.pt")
         super()._save_checkpoint(model, trial)
 
     def _load_optimizer_and_scheduler(self, checkpoint):
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if not checkpoint: return
-        self._step, folder = self.state.global_step * self.args.gradient_accumulation_steps, Path(checkpoint)
-        if (folder / "coupled.json").exists(): self.tokens = Counter(json.loads((folder / "coupled.json").read_text())["tokens"])
-        if (folder / "reference.pt").exists(): self.accelerator.unwrap_model(self.ref_model).load_state_dict(torch.load(folder / "reference.pt", weights_only=True))
+        super()._load_optimizer_and_scheduler(checkpoint); file = Path(checkpoint or "") / "reference.pt"
+        if checkpoint and file.exists(): self.accelerator.unwrap_model(self.ref_model).load_state_dict(torch.load(file, weights_only=True))
 
 # %% ../nbs/33_coupled.ipynb #24a1dc5c
 class Coupled(_Scores, _Rollouts, _Resume):

@@ -8,12 +8,13 @@ __all__ = ['OLD_NAMES', 'trace_text', 'describe_code', 'reference_traces', 'teac
            'DualSource', 'dual_source_trainer', 'work', 'stop_at', 'train_dual', 'mixture_trainer']
 
 # %% ../nbs/15_dual.ipynb #c1aedf74
-import ast, contextlib, functools, json, random, warnings
+import ast, contextlib, functools, random, warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any, Callable, Iterable
 from .config import Settings
-from .records import Completion, Problem, Trace, Verdict, atomic_write, extract_code, read_jsonl
+from .records import Completion, Problem, Trace, Verdict, extract_code, read_jsonl
+from .sft import MoreInCheckpoints
 
 # %% ../nbs/15_dual.ipynb #25a546cc
 def trace_text(
@@ -269,20 +270,10 @@ class _Rollouts:
         return super()._get_per_token_logps_and_entropies(model, input_ids, attention_mask, *args, **kw)
 
 # %% ../nbs/15_dual.ipynb #c31ab576
-class _Resume:
-    "Part of the trainer: checkpoints."
-    def _save_checkpoint(self, model, trial):
-        if self.args.should_save:
-            folder = Path(self._get_output_dir(trial=trial)) / f"checkpoint-{self.state.global_step}"
-            atomic_write(folder / "dual.json", json.dumps({"best": self.best.rows, "tokens": self.tokens}))
-        super()._save_checkpoint(model, trial)
-
-    def _load_optimizer_and_scheduler(self, checkpoint):
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None: return
-        self._step = self.state.global_step * self.args.gradient_accumulation_steps
-        file = Path(checkpoint) / "dual.json"
-        if file.exists(): doc = json.loads(file.read_text()); self.best.rows, self.tokens = doc["best"], Counter(doc["tokens"])
+class _Resume(MoreInCheckpoints):
+    "Part of the trainer: the buffer is in the checkpoints."
+    def more_state(self) -> dict: return {**super().more_state(), "best": self.best.rows}
+    def take_state(self, state: dict) -> None: super().take_state(state); self.best.rows = state["best"]
 
 # %% ../nbs/15_dual.ipynb #0a929eec
 class DualSource(_Gradients, _Terms, _Rollouts, _Resume):

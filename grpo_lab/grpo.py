@@ -8,6 +8,7 @@ __all__ = ['regroup', 'row_seeds', 'LabSampling', 'LabUpdates', 'lab_grpo_traine
 
 # %% ../nbs/14_grpo.ipynb #eb85e93d
 import json, os, time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 import torch
@@ -19,7 +20,7 @@ from .records import Completion, Problem, Verdict
 def regroup(
     batches: list[dict],        # TRL's micro-batches of one optimiser step: tensors [rows, ...], and scalars that all share
     rows: int,                  # rows a micro-batch at most
-    drop: bool,                 # leave out rows whose advantage is 0
+    drop: bool,                 # leave out rows whose advantage is 0, and repeated ones
 ) -> list[dict]:                # as many micro-batches; those that are not needed hold one row of advantage 0
     "The same rows with those of one prompt side by side, similar lengths together, as few micro-batches as will do filled."
     total = sum(len(b["advantages"]) for b in batches); tensor = lambda v: isinstance(v, torch.Tensor) and v.dim() > 0
@@ -27,11 +28,19 @@ def regroup(
     prompt = torch.unique(whole["prompt_ids"], dim=0, return_inverse=True)[1]; length = whole["completion_mask"].sum(1)
     longest = torch.zeros(int(prompt.max()) + 1, dtype=length.dtype, device=length.device).scatter_reduce(0, prompt, length, "amax")[prompt]
     order = sorted(range(total), key=lambda i: (-int(longest[i]), int(prompt[i]), -int(length[i])))
-    if drop: order = [i for i in order if whole["advantages"][i] != 0]
     idle = next((i for i in range(total) if whole["advantages"][i] == 0), 0)
+    if drop: order, whole["advantages"] = _once(whole, prompt, [i for i in order if whole["advantages"][i] != 0])
     def cut(i): return _narrow({k: v[i] if tensor(v) and len(v) == total else v for k, v in whole.items()})
     parts = [order[i:i + rows] for i in range(0, len(order), rows)]
     return [cut(p) for p in parts] + [cut([idle]) for _ in range(len(batches) - len(parts))]
+
+def _once(whole: dict, prompt, order: list[int]):   # -> the first of equal rows, advantages
+    "One row for equal answers to a prompt with equal advantages; its advantage is their sum."
+    answer = lambda i: (int(prompt[i]), float(whole["advantages"][i]), *whole["completion_ids"][i][whole["completion_mask"][i].bool()].tolist())
+    count = Counter(map(answer, order)); first = {answer(i): i for i in reversed(order)}
+    summed = whole["advantages"].clone()
+    for key, i in first.items(): summed[i] *= count[key]
+    return [i for i in order if first[answer(i)] == i], summed
 
 def _narrow(batch: dict) -> dict:
     "Without columns that are padding in every row."

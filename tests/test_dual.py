@@ -174,7 +174,7 @@ def test_resumed_training_ends_where_an_unbroken_one_does(make, micro, iteration
 
     first.add_callback(Stop())
     first.train()
-    assert len(first.best) and (Path(first.args.output_dir) / "checkpoint-2" / "dual.json").exists()
+    assert len(first.best) and (Path(first.args.output_dir) / "checkpoint-2" / "more.json").exists()
     second = make(out="cut", micro=micro, args=save)
     second.train(resume_from_checkpoint=str(Path(first.args.output_dir) / "checkpoint-2"))
     assert torch.allclose(parameters(second), parameters(whole), atol=1e-6)
