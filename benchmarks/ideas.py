@@ -236,7 +236,7 @@ def packing() -> list:
 
 
 def cache(run: str) -> dict:
-    "Programs of a run that had been judged before."
+    "Programs of a run that had been judged before, and rows that GRPO's update needs."
     from grpo_lab.ledger import Ledger
     rows = Ledger(run + "/ledger", "").read()
     rows = rows[rows.code.notna()].assign(key=lambda d: d.problem_id + "\0" + d.code)
@@ -244,6 +244,9 @@ def cache(run: str) -> dict:
     out = {}
     for name, part in (("whole run", rows), ("GRPO", rows[rows.stage == "3_grpo"])):
         out[name] = {"programs": len(part), "twice_in_a_batch": round(float(part.duplicated("key").where(part.assign(b=batch).duplicated(["b", "key"]), False).mean()), 3), "judged_before_in_the_run": round(float(part.duplicated("key").mean()), 3)}
+    step = rows[rows.advantage.notna() & (rows.stage == "3_grpo")]
+    told = step[step.advantage != 0]
+    out["GRPO's update"] = {"rows": len(step), "with_advantage": round(len(told) / max(1, len(step)), 3), "different": round(len(told.drop_duplicates(["step", "group_id", "completion"])) / max(1, len(step)), 3)}
     return out
 
 

@@ -490,18 +490,18 @@ class Ratio(Placed):
                       imports=f"{self.kind}mos, sky130, straight_route" + ", c_route" * self.mirror)
 
 # %% ../nbs/03_circuits.ipynb #2dbd8a52
-POOLS = ("train", "explore", "parameters", "composition", "variety")
-WIDTHS = {"usual": (1.5, 2, 3, 4, 5, 6, 8), "held": (2.5, 3.5, 4.5, 7, 9), "wide": (1.2, 1.8, 2.2, 2.6, 3.2, 4.2, 5.4, 6.5, 7.5, 8.5)}        # um
-LENGTHS = {"usual": (0.3, 0.5, 1), "held": (0.4, 0.6, 0.8), "wide": (0.2, 0.25, 0.35, 0.7)}                      # um
-TOTALS = {"usual": (3, 4, 6, 8, 9, 10, 12, 16, 18, 22, 24, 30, 32, 36), "held": (5, 14, 15, 20, 21, 28), "wide": (2, 7, 11, 13, 17, 19, 26, 27, 34, 38, 44)}   # um
+POOLS = ("train", "explore", "parameters", "composition", "variety", "practice")
+WIDTHS = {"usual": (1.5, 2, 3, 4, 5, 6, 8), "held": (2.5, 3.5, 4.5, 7, 9), "wide": (1.2, 1.8, 2.2, 2.6, 3.2, 4.2, 5.4, 6.5, 7.5, 8.5), "fresh": (1.4, 1.7, 2.3, 2.7, 3.3, 4.4, 5.2, 6.2, 7.2, 9.5)}      # um
+LENGTHS = {"usual": (0.3, 0.5, 1), "held": (0.4, 0.6, 0.8), "wide": (0.2, 0.25, 0.35, 0.7), "fresh": (0.28, 0.45, 0.9)}                      # um
+TOTALS = {"usual": (3, 4, 6, 8, 9, 10, 12, 16, 18, 22, 24, 30, 32, 36), "held": (5, 14, 15, 20, 21, 28), "wide": (2, 7, 11, 13, 17, 19, 26, 27, 34, 38, 44), "fresh": (4.5, 10.5, 12.5, 17.5, 22.5, 23, 29, 31, 35, 39, 45, 46, 50)}   # um
 
 def values_of(pool: str) -> str:      # key of these tables
     "Where a pool's sizes come from."
-    return {"parameters": "held", "variety": "wide"}.get(pool, "usual")
+    return {"parameters": "held", "variety": "wide", "practice": "fresh"}.get(pool, "usual")
 
 def options_of(pool: str) -> str:     # a pool that has options of its own
-    "Whose options a pool has: two differ from `train` in sizes only."
-    return "train" if pool in ("parameters", "variety") else pool
+    "Whose options a pool has: three differ from `train` in sizes only."
+    return "train" if pool in ("parameters", "variety", "practice") else pool
 
 def grid(cls: type[Spec], **axes: Iterable) -> list[Spec]:
     "Every combination of the values given."
@@ -561,7 +561,7 @@ def centred_specs(cls: type[Spec], pool: str) -> list[Spec]:
 
 def np_specs(cls: type[Spec], pool: str, picks: dict[str, str]) -> list[Spec]:
     "Transmission gates and inverters: the pmos is 1 to 3 times as wide."
-    widths, out = {"parameters": (2.5, 3.5, 5.5), "explore": (5, 6), "variety": (1.2, 1.8, 2.2, 2.6, 3.2, 4.2)}.get(pool, (1, 1.5, 2, 3, 4)), []
+    widths, out = {"parameters": (2.5, 3.5, 5.5), "explore": (5, 6), "variety": (1.2, 1.8, 2.2, 2.6, 3.2, 4.2), "practice": (1.4, 1.7, 2.3, 2.7, 3.3)}.get(pool, (1, 1.5, 2, 3, 4)), []
     for word in picks.get(options_of(pool), "").split():
         o = word.split("."); fingers = ((2, 2), (3, 3), (2, 4)) if "fingers" in o else ((1, 1),)
         if "times" in o: fingers = tuple(f for f in fingers if f[0] == f[1])
@@ -572,7 +572,7 @@ def np_specs(cls: type[Spec], pool: str, picks: dict[str, str]) -> list[Spec]:
 # %% ../nbs/03_circuits.ipynb #2c0bd386
 def cap_specs(pool: str) -> list[Spec]:
     "Capacitor arrays; the bottom plate must stay within what one array may hold."
-    sides = {"held": (4.5, 7, 9, 11), "wide": (4.2, 5.5, 6.5, 7.5, 8.5, 9.5)}.get(values_of(pool), (4, 5, 6, 8, 10))
+    sides = {"held": (4.5, 7, 9, 11), "wide": (4.2, 5.5, 6.5, 7.5, 8.5, 9.5), "fresh": (4.4, 5.2, 6.4, 7.2, 8.8)}.get(values_of(pool), (4, 5, 6, 8, 10))
     oblong = [s for s in itertools.product(sides, sides) if s[0] != s[1]]; square = [(s, s) for s in sides]
     shapes = [(1, 2), (1, 3), (1, 4), (2, 2), (2, 3), (3, 2), (2, 4), (3, 3)]
     picks = {"train": [(square, False), (oblong, False), (square, True)], "composition": [(oblong, True)]}
@@ -599,7 +599,7 @@ def ratio_specs(pool: str) -> list[Spec]:
 NP = {"transmission_gate": dict(train="plain fingers times length", explore="plain fingers times", composition="fingers.times fingers.length times.length"),
       "inverter": dict(train="plain fingers length", explore="plain fingers length fingers.length", composition="times fingers.times")}
 
-_few, _rows = (1, 2, 3, 4), {"train": (1, 2, 4, 6), "explore": (3, 5, 7), "parameters": (2, 3, 5, 8), "composition": (2, 4, 6), "variety": (1, 2, 3, 4, 5, 6)}
+_few, _rows = (1, 2, 3, 4), {"train": (1, 2, 4, 6), "explore": (3, 5, 7), "parameters": (2, 3, 5, 8), "composition": (2, 4, 6), "variety": (1, 2, 3, 4, 5, 6), "practice": (1, 2, 3, 4, 5, 6)}
 FINGERS = {"transistor": {p: _few for p in POOLS}, "row_pair": _rows, "row_three": {p: tuple(f for f in v if f < 7) for p, v in _rows.items()}}
 
 def space(name: str, pool: str) -> list[Spec]:
@@ -611,10 +611,10 @@ def space(name: str, pool: str) -> list[Spec]:
     if issubclass(cls, Centred): return centred_specs(cls, pool)
     return {"cap_array": cap_specs, "total_width": total_specs, "ratio_pair": ratio_specs}[name](pool)
 
-COUNTS = {  # how many of each pool: train, explore, parameters, composition, variety
-    "transistor": (34, 5, 6, 5, 34), "current_mirror": (14, 2, 4, 3, 14), "diff_pair": (9, 2, 4, 0, 9), "common_centroid": (9, 2, 3, 0, 9), "interdigitated": (10, 0, 4, 1, 10),
-    "transmission_gate": (14, 4, 3, 3, 14), "cap_array": (10, 0, 3, 1, 10), "total_width": (18, 10, 5, 3, 18), "diode": (10, 3, 3, 3, 10), "row_pair": (20, 14, 7, 5, 20),
-    "stack_pair": (14, 10, 5, 3, 14), "series": (8, 5, 2, 2, 8), "row_three": (8, 5, 2, 2, 8), "inverter": (12, 8, 4, 2, 12), "ratio_pair": (10, 7, 3, 2, 10)}
+COUNTS = {  # how many of each pool: train, explore, parameters, composition, variety, practice
+    "transistor": (34, 5, 6, 5, 34, 12), "current_mirror": (14, 2, 4, 3, 14, 16), "diff_pair": (9, 2, 4, 0, 9, 8), "common_centroid": (9, 2, 3, 0, 9, 8), "interdigitated": (10, 0, 4, 1, 10, 12),
+    "transmission_gate": (14, 4, 3, 3, 14, 20), "cap_array": (10, 0, 3, 1, 10, 14), "total_width": (18, 10, 5, 3, 18, 20), "diode": (10, 3, 3, 3, 10, 10), "row_pair": (20, 14, 7, 5, 20, 16),
+    "stack_pair": (14, 10, 5, 3, 14, 14), "series": (8, 5, 2, 2, 8, 8), "row_three": (8, 5, 2, 2, 8, 14), "inverter": (12, 8, 4, 2, 12, 16), "ratio_pair": (10, 7, 3, 2, 10, 12)}
 
 # %% ../nbs/03_circuits.ipynb #2038615d
 def turns(items: list, rng: random.Random) -> list:
@@ -635,7 +635,7 @@ def problem(spec: Spec, pool: str, number: int, rng: random.Random) -> Problem:
     "A spec as a problem record."
     held = pool in ("parameters", "composition"); netlist = spec.netlist()
     more = dict(params=spec.params(), netlist=netlist, devices=len(merged(netlist)), composition=spec.composition(), kind=pool if held else "seen",
-                difficulty=spec.difficulty, use={"train": "sft+rl", "explore": "rl", "variety": "sft"}.get(pool, "eval"), choice={k: getattr(spec, k) for k in spec.free})
+                difficulty=spec.difficulty, use={"train": "sft+rl", "explore": "rl", "variety": "sft", "practice": "rl"}.get(pool, "eval"), choice={k: getattr(spec, k) for k in spec.free})
     return Problem(id=f"{spec.family}_{'h' if held else 't'}{number:02d}", task="circuits", family=spec.family, prompt=spec.prompt(rng), entry_point="component",
                    reference=spec.program() + "\n", spec=more, split="heldout" if held else "train")
 

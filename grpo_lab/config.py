@@ -120,6 +120,7 @@ class GRPO(Section):
     w_self: float = Field(0.0, ge=0, description="system A: weight of the cross-entropy of the student's own best programs beside GRPO; rows a step: dual.self_rows")
     min_reward: float = Field(0.9, description="grpo.w_self: programs with less reward are not repeated; nor are those that do not verify")
     repair_rounds: int = Field(1, ge=0, description="after GRPO: error prompts and fixed code, so many rounds")
+    repair_samples: int = Field(1, ge=1, description="answers to every error prompt, the best of which is kept; 1: the greedy one, else at grpo.temperature")
     repair_teacher: bool = Field(False, description="error prompts carry what the teacher says of the program; else only what the verifier found")
     repair_problems: int = Field(0, ge=0, description="problems tried and repaired after GRPO; 0: all")
     sampler: Literal["auto", "lab", "generate", "vllm"] = Field("auto", description="auto: the lab's sampler where it knows the model, else transformers' generate")
@@ -344,12 +345,13 @@ PROFILES = {
     "laptop": {
         "stage1": {"max_tokens": 8000, "learning_rate": 5e-4, "per_device_train_batch_size": 2},
         "stage2": {"iterations": 3, "problems": 200, "base_problems": 24, "last_problems": 64, "num_train_epochs": 2.5, "learning_rate": 1e-3, "per_device_train_batch_size": 4},
-        "grpo": {"max_steps": 14, "prompts_per_step": 6, "num_generations": 8, "micro_batch_size": 8, "learning_rate": 5e-4, "lr_scheduler_type": "linear", "curriculum": "unsolved", "w_teacher": 1.0, "w_self": 0.2, "repair_problems": 32},
+        "grpo": {"max_steps": 14, "prompts_per_step": 8, "num_generations": 6, "temperature": 0.7, "scale_rewards": "batch", "micro_batch_size": 8, "learning_rate": 5e-4, "lr_scheduler_type": "linear", "curriculum": "unsolved",
+                 "w_teacher": 3.0, "w_self": 0.5, "repair_problems": 32, "repair_samples": 4},
         "dual": {"teacher_rows": 8, "self_rows": 4}},
     "smoke": {
         "stage1": {"max_tokens": 2000, "max_steps": 2, "per_device_train_batch_size": 4, "max_length": 128},
         "stage2": {"iterations": 2, "problems": 8, "max_steps": 2, "per_device_train_batch_size": 4, "max_completion_length": 48},
-        "grpo": {"max_steps": 2, "prompts_per_step": 2, "num_generations": 4, "micro_batch_size": 8, "max_completion_length": 48, "w_teacher": 0.3, "w_self": 0.2, "repair_problems": 8},
+        "grpo": {"max_steps": 2, "prompts_per_step": 2, "num_generations": 4, "micro_batch_size": 8, "max_completion_length": 48, "w_teacher": 0.3, "w_self": 0.2, "repair_problems": 8, "repair_samples": 2},
         "evaluate": {"problems": 8, "max_completion_length": 48}},
     "gpu-7b": {
         "student": {"model": "codellama/CodeLlama-7b-Instruct-hf", "dtype": "bfloat16", "gradient_checkpointing": True,
