@@ -96,14 +96,21 @@ class LabSampling:
     def _calculate_rewards(self, *args, **kw):
         start = time.perf_counter()
         if self.ahead: self.ahead.wait()
-        out = super()._calculate_rewards(*args, **kw); self.timing["verification"] = time.perf_counter() - start
+        out = super()._calculate_rewards(*args, **kw); self.timing["verification"], self._earned = time.perf_counter() - start, out
         return out
+
+    def _silent(self) -> float:
+        "Share of groups whose answers all earned the same."
+        total = (self._earned * self.reward_weights.to(self._earned.device)).nansum(1)
+        return float(total.view(-1, self.num_generations if self.model.training else self.num_generations_eval).std(1).lt(1e-8).float().mean())
 
     def _generate_and_score_completions(self, inputs):
         self._asked = inputs; out = super()._generate_and_score_completions(inputs)
         if "sampling_per_token_logps" in out and not self.use_vllm: out["old_per_token_logps"] = out["sampling_per_token_logps"]
         if self.model.training and self.on_batch: self.on_batch(self, inputs, out)
-        for k, v in self.timing.items(): self._metrics["train" if self.model.training else "eval"][f"seconds/{k}"].append(v)
+        log = self._metrics["train" if self.model.training else "eval"]
+        if self.scale_rewards == "batch": log["frac_reward_zero_std"][-1] = self._silent()       # TRL then asks whether the whole batch is alike
+        for k, v in self.timing.items(): log[f"seconds/{k}"].append(v)
         return out
 
 # %% ../nbs/14_grpo.ipynb #d0c00592
