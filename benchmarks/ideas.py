@@ -245,7 +245,7 @@ def cache(run: str) -> dict:
     for name, part in (("whole run", rows), ("GRPO", rows[rows.stage == "3_grpo"])):
         out[name] = {"programs": len(part), "twice_in_a_batch": round(float(part.duplicated("key").where(part.assign(b=batch).duplicated(["b", "key"]), False).mean()), 3), "judged_before_in_the_run": round(float(part.duplicated("key").mean()), 3)}
     step = rows[rows.advantage.notna() & (rows.stage == "3_grpo")]
-    told = step[step.advantage != 0]
+    told = step[step.advantage.abs() > 1e-5]      # of older runs, too, whose zeros were rounded
     out["GRPO's update"] = {"rows": len(step), "with_advantage": round(len(told) / max(1, len(step)), 3), "different": round(len(told.drop_duplicates(["step", "group_id", "completion"])) / max(1, len(step)), 3)}
     return out
 

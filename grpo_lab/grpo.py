@@ -99,17 +99,19 @@ class LabSampling:
         out = super()._calculate_rewards(*args, **kw); self.timing["verification"], self._earned = time.perf_counter() - start, out
         return out
 
-    def _silent(self) -> float:
-        "Share of groups whose answers all earned the same."
-        total = (self._earned * self.reward_weights.to(self._earned.device)).nansum(1)
-        return float(total.view(-1, self.num_generations if self.model.training else self.num_generations_eval).std(1).lt(1e-8).float().mean())
+    def _silent(self) -> torch.Tensor:   # [rows of all processes], true where nothing can be compared
+        "Rows of groups whose answers all earned the same from every reward function."
+        size = self.num_generations if self.model.training else self.num_generations_eval
+        groups = self._earned.nan_to_num(0.0).view(-1, size, self._earned.shape[1])
+        return (groups == groups[:, :1]).all(2).all(1).repeat_interleave(size)
 
     def _generate_and_score_completions(self, inputs):
         self._asked = inputs; out = super()._generate_and_score_completions(inputs)
         if "sampling_per_token_logps" in out and not self.use_vllm: out["old_per_token_logps"] = out["sampling_per_token_logps"]
+        silent, n, log = self._silent(), len(out["advantages"]), self._metrics["train" if self.model.training else "eval"]
+        out["advantages"][silent[self.accelerator.process_index * n:][:n]] = 0.0                 # else six times 0.1 less their mean is not
+        if self.scale_rewards == "batch": log["frac_reward_zero_std"][-1] = float(silent.float().mean())       # TRL then asks whether the whole batch is alike
         if self.model.training and self.on_batch: self.on_batch(self, inputs, out)
-        log = self._metrics["train" if self.model.training else "eval"]
-        if self.scale_rewards == "batch": log["frac_reward_zero_std"][-1] = self._silent()       # TRL then asks whether the whole batch is alike
         for k, v in self.timing.items(): log[f"seconds/{k}"].append(v)
         return out
 
