@@ -29,7 +29,7 @@ def zero_variance(
     num_generations: int | Sequence[Hashable],      # as in `group_advantages`
 ) -> torch.Tensor:                                  # [groups], true where nothing can be learned
     "Which groups have equal rewards (or fewer than two)."
-    index = _index(num_generations, len(rewards)); r, groups = rewards.double(), int(index.max()) + 1 if len(index) else 0
+    index = _index(num_generations, len(rewards)); r, groups = rewards.cpu().double(), int(index.max()) + 1 if len(index) else 0
     low = r.new_full((groups,), torch.inf).scatter_reduce(0, index, r.nan_to_num(torch.inf), "amin")
     high = r.new_full((groups,), -torch.inf).scatter_reduce(0, index, r.nan_to_num(-torch.inf), "amax")
     return ~(high > low)

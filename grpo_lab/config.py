@@ -346,8 +346,7 @@ PROFILES = {
         "stage1": {"max_tokens": 8000, "learning_rate": 5e-4, "per_device_train_batch_size": 2},
         "stage2": {"iterations": 3, "problems": 200, "base_problems": 24, "last_problems": 64, "num_train_epochs": 2.5, "learning_rate": 1e-3, "per_device_train_batch_size": 4},
         "grpo": {"max_steps": 14, "prompts_per_step": 8, "num_generations": 6, "temperature": 0.7, "scale_rewards": "batch", "micro_batch_size": 8, "learning_rate": 5e-4, "lr_scheduler_type": "linear", "curriculum": "unsolved",
-                 "w_teacher": 1.0, "w_self": 0.5, "repair_problems": 32},
-        "dual": {"teacher_rows": 8, "self_rows": 8}},
+                 "w_teacher": 1.0, "w_self": 0.5, "repair_problems": 32}},
     "smoke": {
         "stage1": {"max_tokens": 2000, "max_steps": 2, "per_device_train_batch_size": 4, "max_length": 128},
         "stage2": {"iterations": 2, "problems": 8, "max_steps": 2, "per_device_train_batch_size": 4, "max_completion_length": 48},

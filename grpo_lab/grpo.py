@@ -8,10 +8,10 @@ __all__ = ['regroup', 'row_seeds', 'LabJudging', 'LabSampling', 'LabUpdates', 'l
 
 # %% ../nbs/14_grpo.ipynb #eb85e93d
 import json, os, time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 import torch
+from .advantages import zero_variance
 from .config import GRPO, Settings, check_grpo
 from .ledger import REWARD_PREFIX, Ledger, ledger_row
 from .records import Completion, Problem, Verdict
@@ -36,11 +36,11 @@ def regroup(
 
 def _once(whole: dict, prompt, order: list[int]):   # -> the first of equal rows, advantages
     "One row for equal answers to a prompt with equal advantages; its advantage is their sum."
-    answer = lambda i: (int(prompt[i]), float(whole["advantages"][i]), *whole["completion_ids"][i][whole["completion_mask"][i].bool()].tolist())
-    count = Counter(map(answer, order)); first = {answer(i): i for i in reversed(order)}
-    summed = whole["advantages"].clone()
-    for key, i in first.items(): summed[i] *= count[key]
-    return [i for i in order if first[answer(i)] == i], summed
+    first, summed = {}, whole["advantages"].clone()
+    for i in order:
+        answer = int(prompt[i]), float(whole["advantages"][i]), *whole["completion_ids"][i][whole["completion_mask"][i].bool()].tolist()
+        if first.setdefault(answer, i) != i: summed[first[answer]] += whole["advantages"][i]
+    return list(first.values()), summed
 
 def _narrow(batch: dict) -> dict:
     "Without columns that are padding in every row."
@@ -77,8 +77,7 @@ class LabJudging:
     def _silent(self) -> torch.Tensor:   # [rows of all processes], true where nothing can be compared
         "Rows of groups whose answers all earned the same from every reward function."
         size = self.num_generations if self.model.training else self.num_generations_eval
-        groups = self._earned.nan_to_num(0.0).view(-1, size, self._earned.shape[1])
-        return (groups == groups[:, :1]).all(2).all(1).repeat_interleave(size)
+        return torch.stack([zero_variance(r, size) for r in self._earned.nan_to_num().T]).all(0).repeat_interleave(size)
 
     def _generate_and_score_completions(self, inputs):
         self._asked, self._earned = inputs, None; out = super()._generate_and_score_completions(inputs)
@@ -86,7 +85,7 @@ class LabJudging:
         log = self._metrics["train" if self.model.training else "eval"]
         if self._earned is not None:            # a subclass may count otherwise
             silent, n = self._silent(), len(out["advantages"])
-            out["advantages"][silent[self.accelerator.process_index * n:][:n]] = 0.0             # else six times 0.1 less their mean is not
+            out["advantages"][silent[self.accelerator.process_index * n:][:n].to(out["advantages"].device)] = 0.0      # else rounding leaves something of 0.1 less the mean of six such
             if self.scale_rewards == "batch": log["frac_reward_zero_std"][-1] = float(silent.float().mean())   # TRL then asks whether the whole batch is alike
         if self.model.training and self.on_batch: self.on_batch(self, inputs, out)
         for k, v in self.timing.items(): log[f"seconds/{k}"].append(v)

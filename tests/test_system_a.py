@@ -119,6 +119,7 @@ def test_error_prompts_from_results_of_other_tools(unbroken, made, tmp_path):
     prompt = (run.dir / "generated" / "error_prompts" / "round_1" / f"{names[0]}.txt").read_text()
     assert "met1.2" in prompt and "width=3" in prompt and prompt.rstrip().endswith("Fix the program.")
     assert not (run.dir / "generated" / "error_prompts" / "round_1" / f"{names[1]}.txt").exists()
+    assert run.settings.grpo.repair_samples == 2 and {p.name for p in (run.dir / "generated" / "error_prompts" / "round_1" / "fixed").iterdir()} == {f"{names[0]}.py", f"{names[0]}--1.py"}      # two answers
 
 
 @pytest.mark.parametrize("setting, content, words", [("prompts", "Draw an nmos.\nDraw an nmos.\n", "line 2: the same as line 1"), ("grpo.results", '{"a.py": {}}', "neither drc_result nor lvs_result"),
