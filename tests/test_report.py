@@ -52,6 +52,11 @@ class Tags(html.parser.HTMLParser):
         self.open.pop()
 
 
+def test_what_was_right_before_is_not_called_still_wrong(runs):
+    text = runs["whole"].read_text(encoding="utf-8")
+    assert re.search(r"diff_pair-heldout-002 · still wrong", text) and re.search(r"mimcap_array-heldout-017 · right before, wrong now", text)
+
+
 @pytest.mark.parametrize("name", ["whole", "half", "nasty"])
 def test_self_contained(runs, name):
     text = runs[name].read_text(encoding="utf-8")
